@@ -1,0 +1,1 @@
+"""From a base checkpoint and an adapter to a quantized GGUF bundle."""
