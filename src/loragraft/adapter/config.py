@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from loragraft.errors import AdapterError
 
@@ -143,7 +143,7 @@ def _is_int(value: object) -> bool:
     return type(value) is int
 
 
-def is_number(value: Any) -> bool:  # noqa: ANN401
+def is_number(value: object) -> TypeGuard[float]:
     """Say whether a JSON value is a finite number that a double holds; booleans are none."""
     if type(value) is int:
         return abs(value) < 2**53  # beyond that a double no longer holds it

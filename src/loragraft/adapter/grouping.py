@@ -58,7 +58,8 @@ class LoraModule:
         scaling: alpha/r or alpha/√r with PEFT's r for this module, patterns applied.
         a_key: Key of A.
         b_key: Key of B.
-        magnitude_key: Key of DoRA's magnitude vector.
+        magnitude_key: Key of DoRA's magnitude vector, ``[out]``: the norms of W + ΔW's rows, for
+            an embedding those of its columns.
         bias_key: Key of B's bias (``lora_bias``), to be scaled as B·A is.
         fan_in_fan_out: Whether the base stores this weight as ``[in, out]``.
         in_features: Columns of A.
@@ -272,11 +273,9 @@ class _Sorter:
     ) -> LoraModule:
         config = self.config
         out_features, in_features = self.tensors[b_key].shape[0], self.tensors[a_key].shape[1]
-        extra = [(magnitude, in_features if kind == "embedding" else out_features),
-                 (bias, out_features)]  # fmt: skip
-        for key, size in extra:
-            if key is not None and self.tensors[key].size not in (size, out_features):
-                self.reject(key, f"of {self.tensors[key].size} elements where {size} belong")
+        for key in (magnitude, bias):
+            if key is not None and self.tensors[key].size != out_features:
+                self.reject(key, f"of {self.tensors[key].size} elements, not one an output")
         known = [key if key not in self.out.unknown else None for key in (magnitude, bias)]
         return LoraModule(
             name=name, kind=kind, rank=self.tensors[a_key].shape[0], alpha=config.alpha_of(name),

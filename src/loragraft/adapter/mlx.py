@@ -60,7 +60,8 @@ def _parameters(raw: Mapping[str, Any]) -> tuple[int, float]:
     rank = parameters.get("rank")
     if type(rank) is not int or not 0 < rank < 2**31:
         raise AdapterError(f"lora_parameters holds rank = {rank!r}, expected a positive integer.")
-    scale, alpha = parameters.get("scale"), parameters.get("alpha")
+    scale: object = parameters.get("scale")
+    alpha: object = parameters.get("alpha")
     if scale is None and is_number(alpha):
         scale = alpha / rank
     if not is_number(scale):
