@@ -32,7 +32,9 @@ def test_smollm2_falls_back_on_most_of_its_tensors(published: Published, source:
     assert reasons["token_embd.weight"] == "row length 576 is not a multiple of 256: Q6_K → Q8_0"
     assert reasons["blk.7.ffn_down.weight"] is None
     assert reasons["blk.7.attn_norm.weight"] is None
-    assert sum(item.reason is not None for item in assigned) == 181  # 30 × 6, and the embedding
+    assert (
+        sum(item.reason is not None for item in assigned) == 181
+    )  # six in each of 30 layers, and the embedding
     assert bits_per_weight(assigned, tensors) == pytest.approx(6.2, abs=0.1)
     assert type_counts(assigned) == {"Q5_0": 166, "F32": 62, "Q4_K": 16, "Q8_0": 15, "Q6_K": 14}
     assert fallbacks(assigned) == {
