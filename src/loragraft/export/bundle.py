@@ -1,0 +1,131 @@
+"""What stands in a bundle beside its GGUF files: Modelfile, metadata, model card, checksums."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from loragraft import __version__
+from loragraft.artifact.checksums import CHECKSUMS_NAME, write_checksums
+from loragraft.artifact.files import write_atomically
+from loragraft.artifact.hashing import sha256_file
+from loragraft.artifact.metadata import METADATA_NAME, read_metadata, write_metadata
+from loragraft.checkpoint.model import read_json
+from loragraft.errors import LoragraftError
+from loragraft.export.card import render_card
+from loragraft.export.modelfile import render_modelfile, stop_texts
+from loragraft.export.prepare import Layout, OpenAdapter
+from loragraft.export.request import ExportReport, ExportRequest
+
+MODELFILE_NAME = "Modelfile"
+CARD_NAME = "README.md"
+BUNDLE_KIND = "export"
+
+_TOOLS = ("llama-cpp-python", "gguf", "numpy", "numba", "tokenizers", "safetensors", "peft",
+          "torch", "transformers")  # fmt: skip
+
+BaseHashes = dict[str, str]
+"""SHA256 of each shard by file name."""
+
+
+def hash_base(files: Sequence[Path]) -> BaseHashes:
+    """Hash the shards of a base checkpoint."""
+    return {file.name: sha256_file(file) for file in files}
+
+
+def tool_versions() -> dict[str, str]:
+    """Return the versions of what had a hand in the bundle, where installed."""
+    versions = {"loragraft": __version__, "python": platform.python_version()}
+    for name in _TOOLS:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def _describe_adapter(opened: OpenAdapter) -> dict[str, Any]:
+    adapter = opened.adapter
+    return {
+        "path": str(adapter.path),
+        "sha256": adapter.sha256,
+        "scale": opened.scale,
+        "type": adapter.config.peft_type,
+        "rank": adapter.config.r,
+        "alpha": adapter.config.lora_alpha,
+        "modules": len(adapter.modules),
+        "base_claimed": adapter.config.base_model_name_or_path,
+    }
+
+
+def training_facts(folder: Path) -> dict[str, Any]:
+    """Return what the adapter's own metadata says of its training, if it has any.
+
+    ``dataset_tag``, ``split_seed``, ``hyper_parameters``, ``training_runtime`` and
+    ``evaluation_summary`` travel from the adapter's folder into the bundle.
+    """
+    keys = ("dataset_tag", "split_seed", "hyper_parameters", "training_runtime",
+            "evaluation_summary")  # fmt: skip
+    try:
+        known = read_metadata(folder)
+    except LoragraftError:
+        known = {}
+    return {key: known.get(key) for key in keys}
+
+
+def describe_inputs(
+    request: ExportRequest, layout: Layout, base_hashes: BaseHashes
+) -> dict[str, Any]:
+    """Return the metadata's account of what went in, apart from the report."""
+    folder = request.adapters[-1][0] if request.adapters else None
+    adapters = [_describe_adapter(opened) for opened in layout.adapters]
+    return {
+        "kind": BUNDLE_KIND,
+        "name": request.name,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "base": {
+            "id": request.base_id,
+            "path": str(request.base),
+            "architecture": layout.family.name,
+            "shards": base_hashes,
+        },
+        "adapters": adapters or [{"path": str(p), "scale": s} for p, s in request.adapters],
+        "precision": request.precision,
+        "tools": tool_versions(),
+        **(training_facts(folder) if folder is not None else {}),
+    }
+
+
+def _generation_config(layout: Layout) -> Mapping[str, Any]:
+    path = layout.base.folder / "generation_config.json"
+    return read_json(path) if path.exists() else {}
+
+
+def fill_bundle(
+    folder: Path,
+    request: ExportRequest,
+    layout: Layout,
+    report: ExportReport,
+    inputs: Mapping[str, Any],
+) -> None:
+    """Write everything that belongs to a bundle beside the GGUF files that are there."""
+    stops = stop_texts(layout.vocabulary, _generation_config(layout))
+    context = layout.base.config.get("max_position_embeddings")
+    modelfile = render_modelfile(report.files[0].name, stops, context)
+    write_atomically(folder / MODELFILE_NAME, modelfile.encode("utf-8"))
+    body = {key: value for key, value in report.to_json().items() if key != "bundle"}
+    write_metadata(folder, {**inputs, "context_length": context, "export": body})
+    card = render_card(request, layout, report, inputs)
+    write_atomically(folder / CARD_NAME, card.encode("utf-8"))
+    digests = {file.name: file.sha256 for file in report.files}
+    for name in (MODELFILE_NAME, METADATA_NAME, CARD_NAME):
+        digests[name] = sha256_file(folder / name)
+    write_checksums(folder, digests)
+    expected = {*digests, CHECKSUMS_NAME}
+    for path in folder.iterdir():
+        if path.name not in expected and path.is_file():
+            path.unlink()

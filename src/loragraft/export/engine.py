@@ -1,0 +1,82 @@
+"""Which engine merges: the stream of row blocks, or PEFT's own ``merge_and_unload``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from loragraft.adapter.config import streamable
+from loragraft.adapter.reader import open_adapter
+from loragraft.artifact.progress import Progress
+from loragraft.artifact.publish import Staging
+from loragraft.checkpoint.model import Checkpoint
+from loragraft.errors import UnsupportedError
+from loragraft.export.prepare import open_base
+from loragraft.export.request import ExportRequest
+
+
+@dataclass(frozen=True)
+class EngineChoice:
+    """The engine and the reason, which stands in the metadata."""
+
+    engine: str
+    reason: str
+
+
+def _obstacle(adapters: Sequence[tuple[Path, float]]) -> str | None:
+    """Return why the stream engine cannot take these adapters, if it cannot."""
+    for path, _ in adapters:
+        with open_adapter(path) as adapter:
+            reason = streamable(adapter.config)
+        if reason is not None:
+            return f"{path}: {reason}"
+    return None
+
+
+def choose_engine(request: ExportRequest, base: Checkpoint) -> EngineChoice:
+    """Choose the engine.
+
+    Raises:
+        UnsupportedError: If ``--engine stream`` is asked for and cannot take an adapter.
+    """
+    if request.engine == "peft" and request.adapters:
+        return EngineChoice("peft", "asked for by --engine peft")
+    obstacle = _obstacle(request.adapters)
+    if obstacle is None:
+        what = "plain LoRA" if request.adapters else f"no adapter, {base.folder.name} alone"
+        return EngineChoice("stream", f"{what}: merged row by row in one pass")
+    if request.engine == "stream":
+        raise UnsupportedError(
+            f"The stream engine cannot take this adapter: {obstacle}. Leave --engine out, or "
+            "choose --engine peft."
+        )
+    return EngineChoice("peft", obstacle)
+
+
+def merged_base(
+    request: ExportRequest,
+    choice: EngineChoice,
+    base: Checkpoint,
+    staging: Staging,
+    stack: ExitStack,
+    progress: Progress,
+) -> tuple[Checkpoint, Sequence[tuple[Path, float]]]:
+    """Return what the writer reads: base and adapters, or PEFT's merged checkpoint and none."""
+    if choice.engine == "stream":
+        return base, request.adapters
+    from loragraft.export.merge import merge_into
+
+    progress.begin("Merging with PEFT", 0)
+    folder = staging.target.with_name(f".{staging.target.name}.merged")
+    stack.callback(_remove, folder)
+    dtype = "bfloat16" if request.precision == "reference" else "float32"
+    merge_into(request.base, request.adapters, folder, dtype=dtype)
+    return open_base(folder, stack), ()
+
+
+def _remove(folder: Path) -> None:
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)

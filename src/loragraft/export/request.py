@@ -1,0 +1,106 @@
+"""What an export is asked to do, and what it says when it is done."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from loragraft.export.delta import Precision
+from loragraft.export.gates import GateResult
+
+Engine = Literal["auto", "stream", "peft"]
+VerifyLevel = Literal["quick", "full"]
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """One call of ``loragraft export merge-and-quantize``.
+
+    ``adapters`` pairs each adapter's path with the user's scale. ``threads`` 0 means all cores.
+    """
+
+    base: Path
+    adapters: tuple[tuple[Path, float], ...]
+    outputs: Path
+    name: str
+    quants: tuple[str, ...] = ("Q4_K_M",)
+    engine: Engine = "auto"
+    verify: VerifyLevel = "quick"
+    precision: Precision = "fp32"
+    replace: bool = False
+    allow: frozenset[str] = frozenset()
+    kernel: Literal["auto", "numba", "ggml"] = "auto"
+    threads: int = 0
+    prove: bool = False
+    converter: Path | None = None
+    base_id: str | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def thread_count(self) -> int:
+        """Encoding threads: as asked, or one for each core this process may use."""
+        if self.threads > 0:
+            return self.threads
+        if hasattr(os, "sched_getaffinity"):
+            return len(os.sched_getaffinity(0))
+        return os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class ExportedFile:
+    """One GGUF file of a bundle."""
+
+    name: str
+    quant: str
+    nbytes: int
+    sha256: str
+    bits_per_weight: float
+    type_counts: Mapping[str, int]
+    fallbacks: Mapping[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as it stands in the metadata."""
+        return {
+            "name": self.name,
+            "quant": self.quant,
+            "bytes": self.nbytes,
+            "sha256": self.sha256,
+            "bits_per_weight": round(self.bits_per_weight, 4),
+            "tensors_per_type": dict(self.type_counts),
+            "fallbacks": dict(self.fallbacks),
+        }
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What an export made, how, and what each gate said."""
+
+    bundle: Path
+    files: Sequence[ExportedFile]
+    gates: Sequence[GateResult]
+    engine: str
+    engine_reason: str
+    kernels: Mapping[str, str]
+    types_from: str
+    seconds: Mapping[str, float]
+    peak_memory: int
+    resumed_tensors: int
+    warnings: Sequence[str] = field(default_factory=tuple)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as ``--json`` prints it."""
+        return {
+            "bundle": str(self.bundle),
+            "files": [file.to_json() for file in self.files],
+            "gates": [gate.to_json() for gate in self.gates],
+            "engine": self.engine,
+            "engine_reason": self.engine_reason,
+            "kernels": dict(self.kernels),
+            "tensor_types_from": self.types_from,
+            "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
+            "peak_anonymous_bytes": self.peak_memory,
+            "resumed_tensors": self.resumed_tensors,
+            "warnings": list(self.warnings),
+        }
