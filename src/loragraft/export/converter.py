@@ -1,0 +1,140 @@
+"""The way for architectures that loragraft does not stream: llama.cpp's own converter.
+
+The script ``convert_hf_to_gguf.py`` of a llama.cpp source tree turns a merged checkpoint into a
+float GGUF; ``llama_model_quantize`` of llama-cpp-python's library then quantizes that. Run as
+``python -m loragraft.export.converter IN OUT FTYPE THREADS`` this module is the quantizing child.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from loragraft.artifact.space import require_disk
+from loragraft.errors import CheckFailedError, InputError, UnsupportedError
+from loragraft.export.child import child_command, child_environment, explain_exit
+from loragraft.export.gguf_file import GgufFile
+from loragraft.export.mix import find_mix
+
+SCRIPT_NAME = "convert_hf_to_gguf.py"
+MODULE = "loragraft.export.converter"
+_FLOAT_TYPES = {"F32": "f32", "F16": "f16", "BF16": "bf16"}
+
+
+def find_script(path: Path) -> Path:
+    """Return the converter script at a path or in a folder.
+
+    Raises:
+        InputError: If there is none.
+    """
+    script = path / SCRIPT_NAME if path.is_dir() else path
+    if not script.is_file() or script.suffix != ".py":
+        raise InputError(
+            f"{path} is no {SCRIPT_NAME}. Give the path of that script in a llama.cpp source tree "
+            "(its release archives and llama-cpp-python's source distribution have one)."
+        )
+    return script.resolve()
+
+
+def convert_checkpoint(script: Path, checkpoint: Path, out: Path, *, outtype: str = "f32") -> None:
+    """Run the converter script on a checkpoint with this interpreter.
+
+    Args:
+        script: The script, see :func:`find_script`.
+        checkpoint: A whole (merged) checkpoint folder.
+        out: The GGUF file to write.
+        outtype: f32, f16 or bf16.
+
+    Raises:
+        UnsupportedError: If the script does not know the architecture.
+        CheckFailedError: If it fails otherwise, with its last words.
+    """
+    arguments = [str(checkpoint.resolve()), "--outfile", str(out.resolve()), "--outtype", outtype]
+    _run([sys.executable, str(script), *arguments], f"{SCRIPT_NAME} on {checkpoint.name}", out)
+
+
+def quantize_file(source: Path, out: Path, mix: str, *, threads: int = 2) -> None:
+    """Quantize a float GGUF by ``llama_model_quantize`` in a child process.
+
+    Args:
+        source: The float file.
+        out: The file to write.
+        mix: Name of a mix, such as Q4_K_M.
+        threads: Threads to use.
+
+    Raises:
+        CheckFailedError: If llama.cpp fails, with its last words.
+    """
+    arguments = [str(source.resolve()), str(out.resolve()), str(find_mix(mix).ftype), str(threads)]
+    _run(child_command(MODULE, arguments), f"Quantizing {source.name} to {mix}", out)
+
+
+def convert_and_quantize(
+    script: Path,
+    checkpoint: Path,
+    outputs: Sequence[tuple[str, Path]],
+    *,
+    scratch: Path | None = None,
+    threads: int = 2,
+) -> None:
+    """Turn a merged checkpoint into one GGUF file for each mix.
+
+    Args:
+        script: The converter, or the folder that holds it.
+        checkpoint: The merged checkpoint, best in float32.
+        outputs: Mix and path of each file.
+        scratch: Folder for the float GGUF in between.
+        threads: Threads for quantizing.
+
+    Raises:
+        LoragraftError: As the two steps; OutOfSpaceError if the float file does not fit.
+    """
+    found = find_script(script)
+    size = 2 * sum(path.stat().st_size for path in checkpoint.glob("*.safetensors"))
+    with tempfile.TemporaryDirectory(dir=scratch) as name:
+        require_disk(Path(name), size, "The float GGUF in between")
+        floats = Path(name) / "float.gguf"
+        convert_checkpoint(found, checkpoint, floats)
+        for mix, path in outputs:
+            quantize_file(floats, path, mix, threads=threads)
+
+
+def _run(command: Sequence[str], purpose: str, out: Path) -> None:
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, check=False, env=child_environment()
+    )
+    errors = done.stderr.decode("utf-8", "replace")
+    if done.returncode == 0 and out.is_file():
+        with GgufFile(out):
+            return
+    out.unlink(missing_ok=True)
+    message = explain_exit(
+        purpose, done.returncode, errors or done.stdout.decode("utf-8", "replace")
+    )
+    if "is not supported" in errors and "Model" in errors:
+        raise UnsupportedError(f"{message} This version of llama.cpp has no such architecture.")
+    if "ModuleNotFoundError" in errors:
+        raise CheckFailedError(f"{message} Install that package into this environment.")
+    raise CheckFailedError(message)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Quantize in this process; llama.cpp logs to stderr."""
+    import ctypes
+
+    import llama_cpp
+
+    source, out, ftype, threads = arguments
+    parameters = llama_cpp.llama_model_quantize_default_params()
+    parameters.ftype, parameters.nthread = int(ftype), int(threads)
+    llama_cpp.llama_backend_init()
+    return int(
+        llama_cpp.llama_model_quantize(source.encode(), out.encode(), ctypes.byref(parameters))
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,403 @@
+"""How much of the adapter is in a finished GGUF, and whether the rest is the right base.
+
+With ``D = W_gguf - W_base`` over sampled rows and ``Δ`` the change that the adapters ask for:
+
+- ``k = <D, Δ> / <Δ, Δ>``: 1 where the adapter is merged once, 0 where not, 2 where twice.
+- ``residual = |D - Δ| / |W_base|``: what quantization left, about √2 for another base.
+
+Quantization noise is nearly independent of Δ, so k's standard error follows from it (White's
+heteroscedasticity-consistent estimator: H. White, Econometrica 48, 1980). Tensors are pooled by
+adding up their sums, and rows are sampled until the error is small enough or the budget is spent.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loragraft.errors import BundleError
+from loragraft.export.gates import GateResult, Verdict
+from loragraft.export.gguf_file import GgufFile
+
+SEED = 20251101
+ROWS_PER_ROUND = 16
+"""Rows of each tensor in the first round; every further round doubles what was read."""
+ROUND_ELEMENTS = 1 << 18
+"""Values of one tensor in the first round at most (1 MiB): rows of a vocabulary may be long."""
+BUDGET_ELEMENTS = 24 << 20
+"""Values read in all: decoding runs at about 70 M values a second, so well below a second."""
+TARGET_ERROR = 0.01
+"""Sampling ends when k is known this well: a fifth of the accepted band."""
+
+K_LOW, K_HIGH = 0.95, 1.05
+"""Accepted k: Q4_K shrinks it to 0.988 at a delta of 1 % of the weights, nothing sane below."""
+UNMEASURABLE_ERROR = 0.25
+"""Beyond this error k = 1 is less than four errors away from 0 and from 2."""
+COARSE_ERROR = 0.05
+"""Beyond this error a k outside the band is no proof."""
+CONFIDENCE = 3.0
+"""Errors that k may lie outside of the band before it counts."""
+PRECISE_TENSOR_ERROR = 0.1
+"""Single tensors are judged where their own k is known this well."""
+
+RESIDUALS: Mapping[str, float] = {
+    "F64": 1e-7, "F32": 1e-6, "F16": 5e-4, "BF16": 2.5e-3, "Q8_0": 0.007, "Q6_K": 0.022,
+    "Q5_K": 0.042, "Q5_0": 0.05, "Q5_1": 0.045, "Q4_K": 0.085, "Q4_0": 0.10, "Q4_1": 0.09,
+    "IQ4_NL": 0.09, "IQ4_XS": 0.09, "Q3_K": 0.17, "Q2_K": 0.33,
+}  # fmt: skip
+"""Expected residual by tensor type, from real weights of SmolLM2-135M, rounded up."""
+DEFAULT_RESIDUAL = 0.35
+RESIDUAL_SLACK = 2.0
+"""Factor on the expected residual: weights with outliers quantize worse than typical ones."""
+WRONG_BASE = 0.7
+"""From here on the base is unrelated (1.41 for independent weights); below, a relative of it."""
+
+RowReader = Callable[[NDArray[np.intp]], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class EffectTarget:
+    """One tensor that adapters change.
+
+    Attributes:
+        gguf_name: Its name in the GGUF file.
+        rows_total: Its rows (a vector is one row).
+        base_rows: The base's rows by GGUF row number, float32, as exported without adapters.
+        delta_rows: The change that the adapters ask for, for the same rows.
+        candidates: Rows that may be sampled, where the adapters change only some.
+    """
+
+    gguf_name: str
+    rows_total: int
+    base_rows: RowReader
+    delta_rows: RowReader
+    candidates: NDArray[np.intp] | None = None
+
+
+@dataclass
+class _Sums:
+    """Sums over sampled values, in float64; ``e`` is ``D - Δ``."""
+
+    count: int = 0
+    ed: float = 0.0  # Σ e·Δ
+    dd: float = 0.0  # Σ Δ²
+    ee: float = 0.0  # Σ e²
+    ww: float = 0.0  # Σ W²
+    e2d2: float = 0.0  # Σ e²·Δ²
+    ed3: float = 0.0  # Σ e·Δ³
+    d4: float = 0.0  # Σ Δ⁴
+    broken: int = 0
+
+    def add(self, found: NDArray[Any], base: NDArray[Any], delta: NDArray[Any]) -> None:
+        finite = np.isfinite(found)
+        self.broken += int(found.size - finite.sum())
+        weight, change = base.astype(np.float64), delta.astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            error = np.where(finite, found.astype(np.float64) - weight - change, 0.0)
+        product = error * change
+        self.count += found.size
+        self.ed += float(product.sum())
+        self.dd += float((change * change).sum())
+        self.ee += float((error * error).sum())
+        self.ww += float((weight * weight).sum())
+        self.e2d2 += float((product * product).sum())
+        self.ed3 += float((product * change * change).sum())
+        self.d4 += float((change**4).sum())
+
+    def merge(self, other: _Sums) -> None:
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value)
+
+    @property
+    def k(self) -> float | None:
+        return None if self.dd == 0 else 1.0 + self.ed / self.dd
+
+    @property
+    def standard_error(self) -> float:
+        if self.dd == 0:
+            return math.inf
+        miss = self.ed / self.dd  # k - 1: the remainder is e - (k-1)·Δ
+        variance = self.e2d2 - 2 * miss * self.ed3 + miss * miss * self.d4
+        return math.sqrt(max(variance, 0.0)) / self.dd
+
+    @property
+    def residual(self) -> float:
+        if self.ww == 0:
+            return 0.0 if self.ee == 0 else math.inf
+        return math.sqrt(self.ee / self.ww)
+
+
+@dataclass(frozen=True)
+class TensorEffect:
+    """What was measured of one tensor, or of several pooled.
+
+    Attributes:
+        name: GGUF name, or the type's name for a pool.
+        type_name: Tensor type.
+        k: None where the adapters change none of the sampled rows.
+        standard_error: Of k; infinite where k is None.
+        residual: ``|D - Δ| / |W_base|``.
+        delta: ``|Δ| / |W_base|``.
+        values: How many values were compared.
+        broken: How many of them were NaN or infinite in the file.
+    """
+
+    name: str
+    type_name: str
+    k: float | None
+    standard_error: float
+    residual: float
+    delta: float
+    values: int
+    broken: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures as JSON values."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What was measured of a file: all pooled, by type and by tensor."""
+
+    pooled: TensorEffect
+    by_type: tuple[TensorEffect, ...]
+    tensors: tuple[TensorEffect, ...]
+    seed: int = field(default=SEED)
+
+    @property
+    def k(self) -> float | None:
+        """How often the adapters are in the file."""
+        return self.pooled.k
+
+    @property
+    def standard_error(self) -> float:
+        """Standard error of k."""
+        return self.pooled.standard_error
+
+    @property
+    def residual(self) -> float:
+        """Relative distance to what was asked for."""
+        return self.pooled.residual
+
+    def to_json(self) -> dict[str, Any]:
+        """Return pool and types, and the tensor farthest off in each sense."""
+        return {
+            **self.pooled.to_json(),
+            "tensors": len(self.tensors),
+            "seed": self.seed,
+            "by_type": [item.to_json() for item in self.by_type],
+        }
+
+
+class _Sampler:
+    """One target's rows in a seeded order, read in rounds."""
+
+    def __init__(self, target: EffectTarget, file: GgufFile, seed: int) -> None:
+        self.target = target
+        self.tensor = file.tensor(target.gguf_name)
+        if self.tensor.rows != target.rows_total:
+            raise BundleError(
+                f"{file.path}: {target.gguf_name} has {self.tensor.rows} rows, expected "
+                f"{target.rows_total}: it was not made from this base and these adapters."
+            )
+        rows = target.candidates
+        choices = np.arange(target.rows_total, dtype=np.intp) if rows is None else rows
+        generator = np.random.default_rng([seed, zlib.crc32(target.gguf_name.encode())])
+        self._order = generator.permutation(choices)
+        self._file = file
+        self._read = 0
+        self._batch = max(1, min(ROWS_PER_ROUND, ROUND_ELEMENTS // self.tensor.row_length))
+        self.sums = _Sums()
+
+    @property
+    def next_elements(self) -> int:
+        """Values that the next round will read."""
+        left = len(self._order) - self._read
+        return min(self._batch, left) * self.tensor.row_length
+
+    def read(self) -> None:
+        """Read one round and double the next."""
+        rows = np.sort(self._order[self._read : self._read + self._batch])
+        if not len(rows):
+            return
+        self._read += len(rows)
+        self._batch = self._read
+        found = self._file.rows(self.target.gguf_name, rows)
+        self.sums.add(found, self.target.base_rows(rows), self.target.delta_rows(rows))
+
+    def result(self) -> TensorEffect:
+        return _summary(self.tensor.name, self.tensor.type_name, self.sums)
+
+
+def _summary(name: str, type_name: str, sums: _Sums) -> TensorEffect:
+    delta = math.sqrt(sums.dd / sums.ww) if sums.ww else 0.0
+    return TensorEffect(
+        name, type_name, sums.k, sums.standard_error, sums.residual, delta, sums.count, sums.broken
+    )
+
+
+def _pool(samplers: Sequence[_Sampler]) -> _Sums:
+    total = _Sums()
+    for sampler in samplers:
+        total.merge(sampler.sums)
+    return total
+
+
+def measure_effect(gguf_path: Path, targets: Sequence[EffectTarget], seed: int = SEED) -> Effect:
+    """Compare sampled rows of every target with the base and with the change asked for.
+
+    Args:
+        gguf_path: The finished file.
+        targets: Every tensor that the adapters change.
+        seed: Of the choice of rows.
+
+    Raises:
+        BundleError: If the file is broken, or lacks a target or has it in another shape.
+    """
+    with GgufFile(gguf_path) as file:
+        samplers = [_Sampler(target, file, seed) for target in targets]
+        spent = 0
+        while True:
+            coming = sum(sampler.next_elements for sampler in samplers)
+            if coming == 0 or (spent and spent + coming > BUDGET_ELEMENTS):
+                break
+            for sampler in samplers:
+                sampler.read()
+            spent += coming
+            if _pool(samplers).standard_error <= TARGET_ERROR:
+                break
+        return _collect(samplers, seed)
+
+
+def _collect(samplers: Sequence[_Sampler], seed: int) -> Effect:
+    groups: dict[str, list[_Sampler]] = defaultdict(list)
+    for sampler in samplers:
+        groups[sampler.tensor.type_name].append(sampler)
+    by_type = tuple(_summary(name, name, _pool(group)) for name, group in sorted(groups.items()))
+    types = "+".join(sorted(groups))
+    pooled = _summary("all", types, _pool(samplers))
+    return Effect(pooled, by_type, tuple(sampler.result() for sampler in samplers), seed)
+
+
+def effect_gates(
+    effect: Effect, precision: Literal["fp32", "reference"] = "fp32"
+) -> tuple[GateResult, GateResult]:
+    """Judge k (gate ``effect``) and the residual (gate ``residual``)."""
+    return _judge_k(effect, precision), _judge_residual(effect)
+
+
+def explain_k(k: float, error: float) -> str:
+    """Say what a k outside the accepted band usually means."""
+    margin = 0.1 + CONFIDENCE * error
+    if abs(k) <= margin:
+        return "the adapter is not merged"
+    if abs(k - 2) <= margin:
+        return "the adapter is merged twice"
+    if abs(k + 1) <= margin:
+        return "the adapter is subtracted"
+    if k < K_LOW:
+        return (
+            "only part of the adapter is in: its scale is wrong (a lost rsLoRA flag divides it "
+            "by the root of the rank), or the sum was rounded away"
+        )
+    return "more than the adapter is in: its scale is wrong, or it is merged more than once"
+
+
+def _judge_k(effect: Effect, precision: str) -> GateResult:
+    expected = f"k within {K_LOW} and {K_HIGH}"
+    k, error = effect.k, effect.standard_error
+    details = effect.to_json()
+    if not effect.tensors:
+        return GateResult("effect", "skipped", "no adapter was given", expected)
+    if k is None:
+        step = "Check that the adapter was trained: all its changes are zero."
+        return GateResult("effect", "warn", "the delta is zero", expected, step, details)
+    if error > UNMEASURABLE_ERROR:
+        measured = (
+            f"unscorable: adapter's delta is below quantization noise (k = {k:.2f} ± {error:.2f}, "
+            f"delta {effect.pooled.delta:.2e} of the weights)"
+        )
+        step = "Export Q8_0 or F16 as well: the file may answer no differently from its base."
+        return GateResult("effect", "warn", measured, expected, step, details)
+    measured = f"k = {k:.3f} ± {error:.3f} over {len(effect.tensors)} tensors"
+    outside = max(K_LOW - k, k - K_HIGH, 0.0)
+    if outside == 0:
+        return _judge_tensors(effect, GateResult("effect", "pass", measured, expected, "", details))
+    verdict: Verdict = "fail"
+    reason = explain_k(k, error)
+    if outside <= CONFIDENCE * error:
+        verdict = "pass" if error <= COARSE_ERROR else "warn"
+        reason = "within the error of the accepted band"
+    elif precision == "reference" and 0.1 < k < K_LOW:
+        verdict, reason = "warn", "bf16 rounding of --precision reference lost part of the adapter"
+    step = "" if verdict == "pass" else f"Probably {reason}." if verdict == "fail" else _SOFTER
+    return GateResult("effect", verdict, f"{measured}: {reason}", expected, step, details)
+
+
+_SOFTER = "Use --precision fp32 and a finer quantization to keep the whole adapter."
+
+
+def _judge_tensors(effect: Effect, healthy: GateResult) -> GateResult:
+    """Fail a healthy pool where single tensors are clearly off."""
+    bad = [tensor for tensor in effect.tensors if _clearly_off(tensor)]
+    if not bad:
+        return healthy
+    names = ", ".join(f"{t.name} (k = {t.k:.2f} ± {t.standard_error:.2f})" for t in bad[:3])
+    measured = f"{healthy.measured}, but {len(bad)} tensors are off: {names}"
+    step = "These modules got another change than the adapter asks for. Report it."
+    return GateResult("effect", "fail", measured, healthy.expected, step, healthy.details)
+
+
+def _clearly_off(tensor: TensorEffect) -> bool:
+    """Whether a tensor's k is precise and at least halfway to "not merged" or "merged twice"."""
+    if tensor.k is None or tensor.standard_error > PRECISE_TENSOR_ERROR:
+        return False
+    return abs(tensor.k - 1) > 0.5 + CONFIDENCE * tensor.standard_error
+
+
+def residual_limit(type_name: str) -> float:
+    """Return the largest accepted residual of a tensor type."""
+    return RESIDUAL_SLACK * RESIDUALS.get(type_name, DEFAULT_RESIDUAL)
+
+
+def _judge_residual(effect: Effect) -> GateResult:
+    limits = {item.type_name: residual_limit(item.type_name) for item in effect.by_type}
+    expected = ", ".join(f"{name} at most {limit:.3g}" for name, limit in limits.items())
+    if not effect.by_type:
+        return GateResult("residual", "skipped", "no adapter was given", "residual of the type")
+    measured = ", ".join(f"{item.type_name} {item.residual:.3g}" for item in effect.by_type)
+    details = {"by_type": {item.type_name: item.residual for item in effect.by_type}}
+    if effect.pooled.broken:
+        measured = f"{effect.pooled.broken} of {effect.pooled.values} values are NaN or infinite"
+        step = "The file is damaged. Check its checksum and export it again."
+        return GateResult("residual", "fail", measured, "finite values", step, details)
+    over = [item for item in effect.by_type if item.residual > limits[item.type_name]]
+    single = [t for t in effect.tensors if t.residual > max(WRONG_BASE, limits[t.type_name])]
+    if over:
+        worst = max(item.residual for item in over)
+        step = _explain_residual(worst)
+        return GateResult("residual", "fail", measured, expected, step, details)
+    if single:
+        names = ", ".join(f"{t.name} ({t.residual:.2g})" for t in single[:3])
+        measured = f"{measured}, but {len(single)} tensors are far off: {names}"
+        step = "These tensors are damaged or misplaced. Export again."
+        return GateResult("residual", "fail", measured, expected, step, details)
+    return GateResult("residual", "pass", measured, expected, "", details)
+
+
+def _explain_residual(residual: float) -> str:
+    if residual >= WRONG_BASE:
+        return "This is the wrong base: its weights are unrelated to the file's. Name the other."
+    return (
+        "The base is a relative of the right one (another revision, an instruct variant), or the "
+        "file is damaged. Name the exact base, or check the file's checksum."
+    )
