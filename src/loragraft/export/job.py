@@ -21,7 +21,7 @@ from loragraft.artifact.space import require_disk
 from loragraft.errors import InputError
 from loragraft.export.bundle import BaseHashes, describe_inputs, fill_bundle, hash_base
 from loragraft.export.engine import choose_engine, merged_base
-from loragraft.export.gates import allow_failures, require_gates
+from loragraft.export.gates import judge
 from loragraft.export.judging import gates_after, gates_before
 from loragraft.export.memory import PeakMemory
 from loragraft.export.mix.assign import bits_per_weight, fallbacks, type_counts
@@ -214,7 +214,7 @@ def run_export(request: ExportRequest, progress: Progress | None = None) -> Expo
         hashes = _hash_in_background(original.files, stack)
         with clock.phase("check"):
             gates = gates_before(request, original)
-            require_gates(allow_failures(gates, request.allow))
+            gates = judge(gates, request.allow)
         with clock.phase("merge"):
             base, adapters = merged_base(request, choice, original, staging, stack, progress)
         with clock.phase("lay out"):
@@ -223,8 +223,7 @@ def run_export(request: ExportRequest, progress: Progress | None = None) -> Expo
             written = write_files(request, layout, staging, progress)
         with clock.phase("gates"):
             gates += gates_after(request, original, layout, written.files, staging.folder, progress)
-            gates = allow_failures(gates, request.allow)
-            require_gates(gates)
+            gates = judge(gates, request.allow, staging.folder)
         report = ExportReport(
             bundle=staging.target,
             files=written.files,

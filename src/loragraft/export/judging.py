@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,14 @@ from loragraft.artifact.progress import Progress
 from loragraft.checkpoint.model import Checkpoint
 from loragraft.errors import CheckFailedError
 from loragraft.export.blocks import TensorRows
-from loragraft.export.delta import Changes, FloatArray
-from loragraft.export.effect import EffectTarget, effect_gates, measure_effect
+from loragraft.export.delta import Changes, FloatArray, MergedTensor, collect_changes
+from loragraft.export.effect import EffectTarget, RowReader, effect_gates, measure_effect
 from loragraft.export.gates import GateResult, failed_by
 from loragraft.export.load_check import load_check, load_gate
-from loragraft.export.prepare import Layout
+from loragraft.export.prepare import Layout, OpenAdapter
 from loragraft.export.request import ExportedFile, ExportRequest
 from loragraft.export.stream import StreamInput
+from loragraft.export.targets import effect_targets
 
 _SAMPLE_ROWS = 4
 """Rows compared to find out whether PEFT changed a tensor: a LoRA changes every row of it."""
@@ -40,49 +41,41 @@ def as_gate(finding: Finding) -> GateResult:
     )
 
 
-def _difference(merged: TensorRows, base: TensorRows) -> Callable[[NDArray[np.intp]], FloatArray]:
+def _peft_targets(layout: Layout, original: Checkpoint) -> list[EffectTarget]:
+    """List every matrix that PEFT changed, with what it changed as the change asked for.
+
+    Only the base is known here, not what the adapter type computes, so k is that of the
+    quantization: whether the merge itself is right is PEFT's word.
+    """
+    merged = layout.stream_input("fp32")
+    alone = StreamInput(original, layout.sources, Changes())
+    targets: list[EffectTarget] = []
+    for index, source in enumerate(layout.sources):
+        if source.source not in original.tensors or len(source.shape) != 2:
+            continue
+        if original.tensors[source.source].shape != source.shape:
+            continue
+        after, before = merged.open(index), alone.open(index)
+        if _differs(after, before):
+            targets.append(
+                EffectTarget(
+                    source.gguf_name, after.total_rows, before.base_rows, _change(after, before)
+                )
+            )
+    return targets
+
+
+def _change(after: TensorRows, before: TensorRows) -> RowReader:
     def delta(rows: NDArray[np.intp]) -> FloatArray:
-        change: FloatArray = merged.merged_rows(rows) - base.base_rows(rows)
+        change: FloatArray = after.base_rows(rows) - before.base_rows(rows)
         return change
 
     return delta
 
 
-def _target(merged: TensorRows, base: TensorRows) -> EffectTarget:
-    return EffectTarget(
-        merged.source.gguf_name, merged.total_rows, base.base_rows, _difference(merged, base)
-    )
-
-
-def _pairs(layout: Layout, original: Checkpoint) -> Iterator[tuple[TensorRows, TensorRows]]:
-    """Yield each tensor as exported with the same tensor of the base alone."""
-    merged = layout.stream_input("fp32")
-    alone = StreamInput(original, layout.sources, Changes())
-    for index, source in enumerate(layout.sources):
-        if source.source is None or source.source not in original.tensors:
-            continue
-        pair = merged.open(index), alone.open(index)
-        if original.tensors[source.source].shape == source.shape:
-            yield pair
-
-
-def _differs(merged: TensorRows, base: TensorRows) -> bool:
-    rows = np.arange(min(_SAMPLE_ROWS, merged.total_rows), dtype=np.intp)
-    return not np.array_equal(merged.merged_rows(rows), base.base_rows(rows))
-
-
-def effect_targets(layout: Layout, original: Checkpoint) -> list[EffectTarget]:
-    """Return every weight matrix that adapters change, comparable with the base's own.
-
-    Tensors that an adapter resized have no counterpart in the base and are left out, vectors
-    (norms, biases) too: they are stored exactly.
-    """
-    peft_merged = layout.base is not original
-    return [
-        _target(merged, base)
-        for merged, base in _pairs(layout, original)
-        if len(merged.shape) == 2 and (merged.changed or (peft_merged and _differs(merged, base)))
-    ]
+def _differs(after: TensorRows, before: TensorRows) -> bool:
+    rows = np.arange(min(_SAMPLE_ROWS, after.total_rows), dtype=np.intp)
+    return not np.array_equal(after.base_rows(rows), before.base_rows(rows))
 
 
 def gates_before(request: ExportRequest, base: Checkpoint) -> list[GateResult]:
@@ -139,10 +132,60 @@ def gates_after(
 ) -> list[GateResult]:
     """Measure the finished files."""
     results: list[GateResult] = []
-    targets = effect_targets(layout, original)
+    if layout.base is original:
+        targets = effect_targets(layout.stream_input("fp32"))
+    else:
+        targets = _peft_targets(layout, original)
     for file in files:
         progress.begin(f"Checking {file.name}", 0)
         found = list(effect_gates(measure_effect(folder / file.name, targets), request.precision))
         found += _load_gates(folder / file.name, layout, request)
+        if request.verify == "full":
+            progress.begin(f"Comparing {file.name} with the merged model", 0)
+            found.append(_divergence(request, layout, folder / file.name))
         results += _in_file(found, file, len(files) > 1)
+    if layout.adapters and (request.prove or request.verify == "full"):
+        progress.begin("Merging a sample with PEFT", 0)
+        results += [_prove(layout, opened) for opened in layout.adapters]
     return results
+
+
+def _divergence(request: ExportRequest, layout: Layout, path: Path) -> GateResult:
+    from loragraft.export.divergence import divergence_gate, measure_divergence
+
+    return divergence_gate(
+        measure_divergence(
+            path,
+            request.base,
+            request.adapters,
+            tokenizer=layout.vocabulary.source,
+            scratch=path.parent,
+            threads=request.thread_count,
+        )
+    )
+
+
+def _prove(layout: Layout, opened: OpenAdapter) -> GateResult:
+    """Merge a sample of one adapter's modules with PEFT, alone on the base, and compare."""
+    from loragraft.export.prove import prove_modules, sample_modules
+
+    parts = opened.tensors
+    alone = collect_changes(
+        layout.base, [(opened.adapter, opened.scale, parts)], layout.aliases
+    )
+
+    def rows(module: str) -> FloatArray:
+        tensor = opened.tensors[module]
+        stored = layout.aliases.get(tensor, tensor)
+        merged = MergedTensor(stored, layout.base, alone.by_tensor.get(tensor), "fp32")
+        return merged.rows(0, merged.shape[0])
+
+    stored = {name: layout.aliases.get(tensor, tensor) for name, tensor in parts.items()}
+    return prove_modules(
+        layout.base,
+        opened.adapter.path,
+        sample_modules(opened.adapter),
+        rows,
+        tensors=stored,
+        scale=opened.scale,
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from loragraft.export.tokenizer import Vocabulary
+from loragraft.export.tokenizer.vocabulary import Vocabulary
 
 MAX_CONTEXT = 8192
 """Ollama reserves the whole context at load: 8,192 tokens fit a laptop, the model's own maximum

@@ -16,7 +16,6 @@ import gguf
 from loragraft.adapter.match import match_modules
 from loragraft.adapter.reader import Adapter, open_adapter
 from loragraft.checkpoint.model import Checkpoint
-from loragraft.checkpoint.safetensors import TensorInfo
 from loragraft.errors import AdapterError, CheckpointError
 from loragraft.export.architectures import Family, TensorSource, find_family
 from loragraft.export.delta import HEAD_NAME, Changes, Precision, collect_changes
@@ -24,10 +23,17 @@ from loragraft.export.embeddings import decide_tying
 from loragraft.export.mix import Assignment, Mix, ModelShape, TensorSpec, assign_types, find_mix
 from loragraft.export.mix.specs import tensor_bytes
 from loragraft.export.stream import StreamInput
-from loragraft.export.tokenizer import Vocabulary, build_vocabulary, vocabulary_items
+from loragraft.export.tokenizer.vocabulary import (
+    Vocabulary,
+    build_vocabulary,
+    vocabulary_items,
+)
 from loragraft.export.writer import Item, OutputTensor
 
 QUANTIZATION_VERSION = gguf.GGML_QUANT_VERSION
+
+_COMPARED_ROWS = 4096
+"""Rows compared at a time: some ten MiB."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,7 @@ class Layout:
     vocab_size: int
     quants: Sequence[QuantLayout]
     types_from: str
+    aliases: Mapping[str, str]
     warnings: Sequence[str]
 
     def stream_input(self, precision: Precision) -> StreamInput:
@@ -147,6 +154,21 @@ def embedding_name(family: Family, base: Checkpoint) -> str:
     raise CheckpointError(f"{base.folder} has no token embedding.")
 
 
+def _duplicate_differs(base: Checkpoint, family: Family) -> bool:
+    """Whether a tied checkpoint holds an lm_head that is not the embedding after all."""
+    pair = family.duplicate_head(base.config, base.tensors)
+    if pair is None:
+        return False
+    rows = base.tensors[pair[1]].shape[0]
+    if base.tensors[pair[0]].shape != base.tensors[pair[1]].shape:
+        return True
+    return any(
+        (base.rows(pair[0], i, min(i + _COMPARED_ROWS, rows))
+         != base.rows(pair[1], i, min(i + _COMPARED_ROWS, rows))).any()
+        for i in range(0, rows, _COMPARED_ROWS)
+    )  # fmt: skip
+
+
 def _exported_rows(base: Checkpoint, embedding: str, changes: Changes) -> int:
     change = changes.by_tensor.get(embedding)
     if change is not None and change.origin is not None:
@@ -191,15 +213,15 @@ def lay_out(
     aliases = _aliases(base, family, embedding)
     opened, warnings = open_adapters(adapters, [*base.tensors, *aliases], stack)
     changes = collect_changes(base, [(o.adapter, o.scale, o.tensors) for o in opened], aliases)
-    untie = False
-    if aliases:
+    untie = _duplicate_differs(base, family)
+    if untie:
+        warnings.append("config.json ties the embeddings, but lm_head holds other values: untied")
+    elif aliases:
         tying = decide_tying(base, embedding, changes, [o.adapter for o in opened])
         untie = tying.untie
         warnings.extend([tying.note] if tying.note else [])
     vocab_size = _exported_rows(base, embedding, changes)
-    sources = family.tensors(
-        base.config, _resized(base, changes, vocab_size), vocab_size=vocab_size, untie=untie
-    )
+    sources = family.tensors(base.config, base.tensors, vocab_size=vocab_size, untie=untie)
     vocabulary = build_vocabulary(
         base.folder,
         config=base.config,
@@ -211,15 +233,5 @@ def lay_out(
     laid = [_layout_quant(specs, shape, quant) for quant in quants]
     return Layout(
         base, opened, family, sources, changes, vocabulary, vocab_size,
-        [layout for layout, _ in laid], laid[0][1], [*warnings, *vocabulary.warnings],
+        [layout for layout, _ in laid], laid[0][1], aliases, [*warnings, *vocabulary.warnings],
     )  # fmt: skip
-
-
-def _resized(base: Checkpoint, changes: Changes, rows: int) -> dict[str, TensorInfo]:
-    """Return the base's tensors with the shapes that adapters' saved tensors give them."""
-    tensors = dict(base.tensors)
-    for name, change in changes.by_tensor.items():
-        if change.origin is not None and name in tensors:
-            old = tensors[name]
-            tensors[name] = TensorInfo(name, old.dtype, change.origin().shape, old.start, old.stop)
-    return tensors
