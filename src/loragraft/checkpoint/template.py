@@ -62,7 +62,7 @@ def resolve_chat_template(folders: Sequence[Path]) -> ChatTemplates:
     return ChatTemplates(templates.get(DEFAULT), others, source, warnings)
 
 
-def render(template: str, messages: Sequence[Mapping[str, Any]], **variables: Any) -> str:
+def render(template: str, messages: Sequence[Mapping[str, Any]], **variables: object) -> str:
     """Return a conversation as text, as transformers' apply_chat_template does.
 
     Args:
@@ -74,15 +74,13 @@ def render(template: str, messages: Sequence[Mapping[str, Any]], **variables: An
     Raises:
         TemplateError: the template is faulty, forbidden, or refuses these messages.
     """
-    from jinja2.exceptions import TemplateError as JinjaError
-
     from loragraft.checkpoint.jinja import chat_environment
 
     settings: dict[str, Any] = {"tools": None, "documents": None, "add_generation_prompt": False}
     try:
         compiled = chat_environment().from_string(template)
         return compiled.render(messages=list(messages), **{**settings, **variables})
-    except (JinjaError, TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
+    except Exception as error:  # a template is foreign code, and may fail in any way
         raise TemplateError(
             f"the chat template cannot be rendered for {len(messages)} messages "
             f"({type(error).__name__}: {error}). Look at the roles and their order, or correct the "

@@ -1,5 +1,6 @@
 """Byte-level BPE: token list, types and merges as llama.cpp reads them."""
 
+# ruff: noqa: RUF001  (DeepSeek's tokens are spelled with a wide bar)
 from __future__ import annotations
 
 from collections.abc import Mapping

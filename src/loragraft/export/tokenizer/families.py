@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 class Family:
     """Deviations of one gguf architecture.
 
-    `space_prefix`: the value of add_space_prefix, where the family fixes it.
     `space_prefix_from_config`: take tokenizer_config.json's add_prefix_space over.
     `added_are_literal`: added tokens keep their text and are control tokens only when marked
     special; elsewhere tokens that look special are, and ▁ becomes a space.
@@ -22,7 +21,6 @@ class Family:
     `without_row`: tokens the tokenizer may have although the model has no row for them.
     """
 
-    space_prefix: bool | None = None
     space_prefix_from_config: bool = False
     added_are_literal: bool = False
     special: Mapping[str, int] = field(default_factory=dict)
@@ -44,10 +42,10 @@ FAMILIES: Mapping[str, Family] = {
     "qwen2": _PLAIN,
     "qwen3": _PLAIN,
     # 107 is <end_of_turn>
-    "gemma": Family(space_prefix=False, special={"eot": 107}),
-    "gemma2": Family(space_prefix=False),
+    "gemma": Family(special={"eot": 107}),
+    "gemma2": _PLAIN,
     # Gemma 3's tokenizer serves the models that see, too: text-only ones have no image row.
-    "gemma3": Family(space_prefix=False, without_row=frozenset({"<image_soft_token>"})),
+    "gemma3": Family(without_row=frozenset({"<image_soft_token>"})),
     "phi3": Family(added_are_literal=True),
 }
 

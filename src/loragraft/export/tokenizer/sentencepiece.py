@@ -46,6 +46,14 @@ def check_model(model: SentencePieceModel, path: Path) -> None:
             "without "
             "which llama.cpp stops at the first unknown character. Train it with byte_fallback."
         )
+    if model.remove_extra_whitespaces or (model.has_charsmap and model.normalization != "identity"):
+        raise TokenizerError(
+            f"{path} prepares text before it is split (normalization "
+            f"{model.normalization or 'custom'!r}, remove_extra_whitespaces = "
+            f"{model.remove_extra_whitespaces}), and llama.cpp does not. Use a base whose model is "
+            "trained with normalization_rule_name=identity and remove_extra_whitespaces=false, as "
+            "those of Llama, Mistral, Gemma and Phi-3 are."
+        )
 
 
 def table_from_model(model: SentencePieceModel, size: int) -> TokenTable:

@@ -6,6 +6,7 @@ behaviour; `names` of a structure lists those a converter could pick, the first 
 is taken, and the last always fits.
 """
 
+# ruff: noqa: RUF001  (regexes of many scripts are the point)
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -75,10 +76,15 @@ class Name:
 
 @dataclass(frozen=True)
 class Structure:
-    """Pre-tokenizer steps in canonical form, and the names that llama.cpp has for them."""
+    """Pre-tokenizer steps in canonical form, and the names that llama.cpp has for them.
+
+    `bound_to`: set where llama.cpp's regexes give the same ids only with the family's own
+    vocabulary, and why; with another one, the comparison of token ids decides.
+    """
 
     steps: tuple[str, ...]
     names: tuple[Name, ...]
+    bound_to: str | None = None
 
 
 STRUCTURES: tuple[Structure, ...] = (
@@ -130,7 +136,9 @@ STRUCTURES: tuple[Structure, ...] = (
         (GPT2, BYTES),
         (
             Name("phi-2", "tokens for runs of tabs", ("\t\t\t\t\t\t\t\t\t", "<|endoftext|>")),
-            Name("olmo", "GPT-NeoX's privacy tokens; also mpt", ("|||PHONE_NUMBER|||",)),
+            Name(
+                "olmo", "GPT-NeoX's padding and runs of spaces; also mpt", ("<|padding|>", " " * 24)
+            ),
             Name("gpt-2", "also gigachat, a.x-4.0, mellum, jais, trillion, exaone4: same regex"),
         ),
     ),
@@ -147,6 +155,19 @@ STRUCTURES: tuple[Structure, ...] = (
         (Name("deepseek-llm", "DeepSeek LLM's six steps, digits in runs"),),
     ),
     Structure(
+        (
+            r"[\r\n]",
+            DEEPSEEK_LETTERS,
+            r"\s?[!-/:-~！-／：-～‘-‟　-。]+",
+            r"\s+$",
+            DEEPSEEK_CJK,
+            DIGIT,
+            BYTES,
+        ),
+        (Name("deepseek-llm", "DeepSeek LLM's six steps, single digits"),),
+        bound_to="llama.cpp keeps runs of digits, of which no token of DeepSeek's has two",
+    ),
+    Structure(
         (r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", DEEPSEEK_CJK, DIGIT, BYTES),
         (Name("deepseek-coder", "DeepSeek Coder's five steps, single digits"),),
     ),
@@ -157,6 +178,7 @@ STRUCTURES: tuple[Structure, ...] = (
     Structure(
         ("punctuation", GPT2, BYTES, DIGITS, "[0-9][0-9][0-9]"),
         (Name("falcon", "punctuation first, digits by three"),),
+        bound_to="the digit steps run after the byte step, and see digits in the bytes of ½ or €",
     ),
     Structure(
         (GPT4O, BYTES),

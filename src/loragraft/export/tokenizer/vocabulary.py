@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from loragraft.checkpoint.template import ChatTemplates, resolve_chat_template
+from loragraft.checkpoint.template import resolve_chat_template
 from loragraft.errors import TokenizerError
 from loragraft.export.tokenizer import bpe, sentencepiece
 from loragraft.export.tokenizer.families import Family, family_of
@@ -60,7 +60,11 @@ class Vocabulary:
 
 @dataclass(frozen=True)
 class _Draft:
-    """A token table before special ids: `added` and `ids` find tokens by text."""
+    """A token table before special ids.
+
+    `ids`, `added`: tokens by text, all and the added ones. `prepend`: when the original puts a
+    space in front of a text (always, first or never).
+    """
 
     pre: PreTokenizer
     table: TokenTable
@@ -68,6 +72,7 @@ class _Draft:
     ids: Mapping[str, int]
     added: Mapping[str, int]
     warnings: tuple[str, ...]
+    prepend: str
 
 
 def build_vocabulary(
@@ -96,7 +101,7 @@ def build_vocabulary(
     draft = _draft(files, family, vocab_size)
     draft.table.check_unique(str(files.folder))
     special = read_special(files, draft.ids, config, vocab_size, draft.added)
-    flags = _flags(files, family, draft.pre, special.adds, vocab_size)
+    flags = _flags(files, family, draft, special.adds, vocab_size)
     templates = resolve_chat_template([folder for folder in (adapter, base) if folder is not None])
     ids = _special_ids(special.ids, family, vocab_size)
     return Vocabulary(
@@ -115,7 +120,7 @@ def build_vocabulary(
             *draft.warnings,
             *special.warnings,
             *_end_warnings(ids),
-            *_prefix_warnings(files, draft.pre, flags),
+            *_prefix_warnings(draft),
             *templates.warnings,
         ),
         source=files.folder,
@@ -220,9 +225,9 @@ def _draft(files: TokenizerFiles, family: Family, size: int) -> _Draft:
         merges = None
         table, warnings = _spm_table(files, family, inventory, pairs, size)
     added = {token.content: token.id for token in inventory.added.values()}
-    return _Draft(
-        pre, table, merges, inventory.ids, added, (*inventory.warnings, *dropped, *warnings)
-    )
+    notes = (*inventory.warnings, *dropped, *warnings)
+    scheme = prepend_scheme(files.json)
+    return _Draft(pre, table, merges, inventory.ids, added, notes, scheme)
 
 
 def _fit(
@@ -302,13 +307,8 @@ def _draft_from_model(files: TokenizerFiles, family: Family, size: int) -> _Draf
     _write_legacy_added(files, table)
     kept = [token for token in listed if token.id < size]
     sentencepiece.apply_added(table, kept, family, keep_control=False)
-    warnings = list(dropped)
-    if model.has_charsmap and model.normalization != "identity":
-        warnings.append(
-            f"{files.sentencepiece} normalizes text by {model.normalization!r}, which llama.cpp "
-            "does not."
-        )
-    return _Draft(SENTENCEPIECE, table, None, inventory.ids, inventory.ids, tuple(warnings))
+    scheme = "always" if model.add_dummy_prefix else "never"
+    return _Draft(SENTENCEPIECE, table, None, inventory.ids, inventory.ids, dropped, scheme)
 
 
 def _write_legacy_added(files: TokenizerFiles, table: TokenTable) -> None:
@@ -321,30 +321,24 @@ def _write_legacy_added(files: TokenizerFiles, table: TokenTable) -> None:
 def _flags(
     files: TokenizerFiles,
     family: Family,
-    pre: PreTokenizer,
+    draft: _Draft,
     adds: Mapping[str, bool],
     size: int,
 ) -> dict[str, bool]:
     flags = {f"add_{kind}_token": adds[kind] for kind in GGUF_FLAGS if kind in adds}
-    if pre.model == "gpt2" and pre.name.adds_bos:
+    if draft.pre.model == "gpt2" and draft.pre.name.adds_bos:
         # llama.cpp would add BOS by itself; the original has no post-processor that does
         flags.setdefault("add_bos_token", False)
     flags.update(family.flags_by_size.get(size, {}))
-    prefix = _space_prefix(files, family, pre)
-    if prefix is not None:
-        flags["add_space_prefix"] = prefix
-    return flags
-
-
-def _space_prefix(files: TokenizerFiles, family: Family, pre: PreTokenizer) -> bool | None:
-    """Return add_space_prefix, or None to leave llama.cpp's default for the model."""
     says = files.config.get("add_prefix_space") if family.space_prefix_from_config else None
-    if family.space_prefix is not None:
-        return family.space_prefix
-    if pre.model == "llama" and files.json is not None:
-        does = prepend_scheme(files.json) != "never"
-        return does if says is not None or not does else None
-    return says if isinstance(says, bool) else None
+    if draft.pre.model == "llama":
+        # llama.cpp's default is to put a space in front
+        does = draft.prepend != "never"
+        if not does or says is not None:
+            flags["add_space_prefix"] = does
+    elif isinstance(says, bool):
+        flags["add_space_prefix"] = says
+    return flags
 
 
 def prepend_scheme(tokenizer: Mapping[str, Any]) -> str:
@@ -392,24 +386,10 @@ def _end_warnings(special: Mapping[str, int]) -> tuple[str, ...]:
     )
 
 
-def _prefix_warnings(
-    files: TokenizerFiles, pre: PreTokenizer, flags: Mapping[str, bool]
-) -> tuple[str, ...]:
-    if pre.model != "llama" or files.json is None or prepend_scheme(files.json) != "first":
-        return ()
-    if not flags.get("add_space_prefix", True):
+def _prefix_warnings(draft: _Draft) -> tuple[str, ...]:
+    if draft.pre.model != "llama" or draft.prepend != "first":
         return ()
     return (
         "the original puts a space only in front of the whole text, llama.cpp also after every "
         "special token: ids differ there.",
     )
-
-
-__all__ = [
-    "ChatTemplates",
-    "Vocabulary",
-    "build_vocabulary",
-    "choose_files",
-    "prepend_scheme",
-    "vocabulary_items",
-]
