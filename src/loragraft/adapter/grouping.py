@@ -200,6 +200,8 @@ class _Sorter:
             self._place_tensor(key, match["module"], match["rest"])
         elif match := _ORIGINAL_KEY.fullmatch(stripped):
             self._claim(self.out.originals, f"{match['module']}.{match['rest']}", key)
+        elif any(part.startswith("lora_") for part in stripped.split(".")):
+            self.reject(key, "of a kind that LoRA adapters do not hold")
         else:
             module, _, name = stripped.rpartition(".")
             self._place_tensor(key, module.removesuffix(".base_layer"), name)
