@@ -1,0 +1,83 @@
+"""Gemma 3, text: also the language model of the vision-language checkpoints.
+
+Norms on heads, two rotary bases. Defaults: transformers, `Gemma3TextConfig`. Metadata:
+llama.cpp, `conversion/gemma.py`. The embedding holds rows beyond the tokenizer's vocabulary,
+which are left out: give the tokenizer's size as `vocab_size`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from loragraft.errors import UnsupportedError
+from loragraft.export.architectures.family import Family, common_items
+from loragraft.export.architectures.rope import LAYER_TYPES, Item, Rope
+from loragraft.export.architectures.rules import (
+    ATTENTION_OUTPUT,
+    BUFFERS,
+    GEMMA_NORMS,
+    HEAD_NORMS,
+    MLP,
+    QUERY_KEY_VALUE,
+)
+from loragraft.export.architectures.settings import Settings
+
+GLOBAL_THETA = 1_000_000.0
+LOCAL_THETA = 10_000.0
+
+
+def read_gemma3_rope(config: Mapping[str, Any]) -> Rope:
+    """Rotary settings by layer type; older files scale only the full-attention layers."""
+    parameters = config.get("rope_parameters") or {}
+    full, sliding = (dict(parameters.get(key) or {}) for key in LAYER_TYPES)
+    full.update(config.get("rope_scaling") or {})
+    for section in (full, sliding):
+        section.setdefault("rope_type", section.get("type", "default"))
+    full.setdefault("rope_theta", config.get("rope_theta", GLOBAL_THETA))
+    sliding.setdefault("rope_theta", config.get("rope_local_base_freq", LOCAL_THETA))
+    return Rope(full, sliding)
+
+
+def gemma3_items(settings: Settings, prefix: str, vocab: int) -> list[Item]:
+    """The common metadata, window and soft cap."""
+    values = settings.values
+    if values.get("attn_logit_softcapping") is not None:
+        raise UnsupportedError(
+            "This Gemma 3 model caps its attention logits ('attn_logit_softcapping'), which "
+            "llama.cpp's gemma3 architecture does not do."
+        )
+    items = common_items(settings, prefix)
+    if cap := values.get("final_logit_softcapping"):
+        items.append((f"{prefix}.final_logit_softcapping", cap, "f32"))
+    if values.get("sliding_window_pattern") != 1 and values.get("sliding_window") is not None:
+        items.append((f"{prefix}.attention.sliding_window", values["sliding_window"], "u32"))
+    return items
+
+
+GEMMA3 = Family(
+    name="gemma3",
+    gguf_arch="gemma3",
+    hf_names=frozenset({"Gemma3ForCausalLM", "Gemma3ForConditionalGeneration"}),
+    defaults={
+        "vocab_size": 262_208,
+        "hidden_size": 2304,
+        "intermediate_size": 9216,
+        "num_hidden_layers": 26,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 4,
+        "head_dim": 256,
+        "max_position_embeddings": 131_072,
+        "rms_norm_eps": 1e-6,
+        "tie_word_embeddings": True,
+        "attention_bias": False,
+        "sliding_window": 4096,
+    },
+    layer=(*GEMMA_NORMS, *HEAD_NORMS, *QUERY_KEY_VALUE, ATTENTION_OUTPUT, *MLP),
+    items=gemma3_items,
+    read_rope=read_gemma3_rope,
+    norm_offset=1.0,
+    ignored=(*BUFFERS, r"^(model\.)?(vision_tower|multi_modal_projector)\."),
+    refused_flags=("attention_bias",),
+    wrapped=True,
+)
