@@ -153,9 +153,7 @@ class Ggml:
 def check_buffers(x: NDArray[np.float32], out: NDArray[np.uint8], row_bytes: int) -> None:
     """Raise ValueError unless `x` and `out` are what the kernels may be given."""
     if x.ndim != 2 or x.dtype != np.float32 or not x.flags.c_contiguous:
-        raise ValueError(
-            f"weights must be C-contiguous float32 [rows, n], not {x.dtype} {x.shape}"
-        )
+        raise ValueError(f"weights must be C-contiguous float32 [rows, n], not {x.dtype} {x.shape}")
     expected = (x.shape[0], row_bytes)
     if out.dtype != np.uint8 or out.shape != expected or not out.flags.c_contiguous:
         raise ValueError(

@@ -30,6 +30,9 @@ ROUNDING = 12582912.0
 MANTISSA = 0x7FFFFF
 ROUNDING_BITS = 0x400000
 
+# numba publishes no types for these.
+_cgutils: Any = cgutils
+
 FLOAT = ir.FloatType()
 INT = ir.IntType(32)
 
@@ -53,11 +56,10 @@ def jit(function: Callable[..., Any]) -> Any:  # noqa: ANN401
     numba looks for a writable cache folder (NUMBA_CACHE_DIR, `__pycache__`, the user's cache)
     when it decorates; a read-only installation without a home folder has none.
     """
-    options = {"nogil": True, "error_model": "numpy", "fastmath": False}
     try:
-        return njit(cache=True, **options)(function)
+        return njit(cache=True, nogil=True, error_model="numpy", fastmath=False)(function)
     except RuntimeError:
-        return njit(**options)(function)
+        return njit(nogil=True, error_model="numpy", fastmath=False)(function)
 
 
 @dataclass(frozen=True)
@@ -67,28 +69,35 @@ class Vector:
     builder: Any
     value: Any
 
-    def _float(self, operation: str, other: Vector) -> Vector:
+    def _binary(self, operation: str, other: Vector) -> Vector:
         return Vector(self.builder, getattr(self.builder, operation)(self.value, other.value))
 
     def __add__(self, other: Vector) -> Vector:
-        return self._float("fadd", other)
+        """Sum."""
+        return self._binary("fadd", other)
 
     def __sub__(self, other: Vector) -> Vector:
-        return self._float("fsub", other)
+        """Difference."""
+        return self._binary("fsub", other)
 
     def __mul__(self, other: Vector) -> Vector:
-        return self._float("fmul", other)
+        """Product, never fused with a sum."""
+        return self._binary("fmul", other)
 
     def __truediv__(self, other: Vector) -> Vector:
-        return self._float("fdiv", other)
+        """Quotient; dividing by 0 gives infinity or NaN."""
+        return self._binary("fdiv", other)
 
     def __and__(self, other: Vector) -> Vector:
-        return self._float("and_", other)
+        """Lanes where both masks hold."""
+        return self._binary("and_", other)
 
     def __neg__(self) -> Vector:
+        """The other sign."""
         return Vector(self.builder, self.builder.fneg(self.value))
 
     def __abs__(self) -> Vector:
+        """Magnitude."""
         return self._call("llvm.fabs")
 
     def sqrt(self) -> Vector:
@@ -114,7 +123,7 @@ class Vector:
     def _call(self, name: str) -> Vector:
         kind = ir.FunctionType(self.value.type, [self.value.type])
         module = self.builder.module
-        function = cgutils.get_or_insert_function(module, kind, f"{name}.v{WIDTH}f32")
+        function = _cgutils.get_or_insert_function(module, kind, f"{name}.v{WIDTH}f32")
         return Vector(self.builder, self.builder.call(function, [self.value]))
 
 
@@ -142,7 +151,7 @@ class Emitter:
 
     def variable(self, initial: Vector) -> Variable:
         """A vector that a loop may change."""
-        slot = cgutils.alloca_once(self.builder, initial.value.type)
+        slot = _cgutils.alloca_once(self.builder, initial.value.type)
         self.builder.store(initial.value, slot)
         return Variable(self.builder, slot)
 
@@ -297,6 +306,8 @@ def bits_float(typing_context: Any, value: Any) -> Any:  # noqa: ANN401
     return types.float32(types.int32), generate
 
 
+_float_bits: Any = float_bits
+_bits_float: Any = bits_float
 _ROUNDING = np.float32(ROUNDING)
 _MANTISSA = np.int32(MANTISSA)
 _ROUNDING_BITS = np.int32(ROUNDING_BITS)
@@ -305,27 +316,28 @@ _ROUNDING_BITS = np.int32(ROUNDING_BITS)
 @njit(nogil=True, error_model="numpy")
 def nearest_int(value: np.float32) -> np.int32:
     """Nearest integer, ties to even; outside ±2^22 what ggml makes of it."""
-    return (float_bits(value + _ROUNDING) & _MANTISSA) - _ROUNDING_BITS
+    nearest: np.int32 = (_float_bits(value + _ROUNDING) & _MANTISSA) - _ROUNDING_BITS
+    return nearest
 
 
 @njit(nogil=True, error_model="numpy")
 def half_bits(value: np.float32) -> np.uint16:
     """IEEE half precision bits of a float32, ties to even; overflow gives infinity."""
-    bits = float_bits(value)
+    bits = _float_bits(value)
     sign = (bits >> np.int32(16)) & np.int32(0x8000)
     magnitude = bits & np.int32(0x7FFFFFFF)
     if magnitude > np.int32(0x7F800000):
-        return np.uint16(sign | np.int32(0x7E00))
-    if magnitude >= np.int32(0x477FF000):
-        return np.uint16(sign | np.int32(0x7C00))
-    if magnitude < np.int32(0x38800000):
+        half = np.int32(0x7E00)
+    elif magnitude >= np.int32(0x477FF000):
+        half = np.int32(0x7C00)
+    elif magnitude < np.int32(0x38800000):
         # Below the smallest normal half: adding 0.5 aligns the last bit of the mantissa with
         # 2^-24, the step of half's subnormals, and rounds there.
-        aligned = bits_float(magnitude) + np.float32(0.5)
-        return np.uint16(sign | (float_bits(aligned) - np.int32(0x3F000000)))
-    even = (magnitude >> np.int32(13)) & np.int32(1)
-    rounded = magnitude - np.int32(0x38000000) + np.int32(0xFFF) + even
-    return np.uint16(sign | (rounded >> np.int32(13)))
+        half = _float_bits(_bits_float(magnitude) + np.float32(0.5)) - np.int32(0x3F000000)
+    else:
+        even = (magnitude >> np.int32(13)) & np.int32(1)
+        half = (magnitude - np.int32(0x38000000) + np.int32(0xFFF) + even) >> np.int32(13)
+    return np.uint16(sign | half)
 
 
 @njit(nogil=True, error_model="numpy")
@@ -334,9 +346,10 @@ def half_value(half: np.uint16) -> np.float32:
     bits = np.int32(half)
     exponent = (bits >> np.int32(10)) & np.int32(0x1F)
     mantissa = bits & np.int32(0x3FF)
-    sign = np.float32(-1.0) if bits & np.int32(0x8000) else np.float32(1.0)
-    if exponent == np.int32(0):
-        return sign * (np.float32(mantissa) * np.float32(2.0**-24))
+    magnitude: np.float32 = np.float32(mantissa) * np.float32(2.0**-24)
     if exponent == np.int32(31):
-        return sign * bits_float(np.int32(0x7F800000) | (mantissa << np.int32(13)))
-    return sign * bits_float(((exponent + np.int32(112)) << np.int32(23)) | (mantissa << np.int32(13)))
+        magnitude = _bits_float(np.int32(0x7F800000) | (mantissa << np.int32(13)))
+    elif exponent != np.int32(0):
+        rebased = (exponent + np.int32(112)) << np.int32(23)
+        magnitude = _bits_float(rebased | (mantissa << np.int32(13)))
+    return np.float32(-magnitude if bits & np.int32(0x8000) else magnitude)

@@ -20,9 +20,7 @@ _ZERO = np.float32(0.0)
 
 
 @njit(nogil=True, error_model="numpy")
-def pack_scales(
-    found: np.ndarray, lane: int, out: np.ndarray, to: int, steps: np.ndarray
-) -> None:
+def pack_scales(found: np.ndarray, lane: int, out: np.ndarray, to: int, steps: np.ndarray) -> None:
     """Write d, dmin and the 12 bytes of scales and minima at `out[to:]`.
 
     `steps` receives what a reader will use: eight scales, then eight minima.
