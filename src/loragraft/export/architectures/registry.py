@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from loragraft.checkpoint.bases import full_precision_name, quantization_of
 from loragraft.errors import CheckpointError, UnsupportedError
 from loragraft.export.architectures.family import Family
 from loragraft.export.architectures.gemma2 import GEMMA2
@@ -22,18 +23,19 @@ MIXTURE_MARKS = ("moe", "mixtral", "deepseekv")
 MULTIMODAL_MARKS = ("forconditionalgeneration", "vlfor", "vforcausallm", "mmforcausallm", "llava")
 
 
-def find_family(config: Mapping[str, Any]) -> Family:
+def find_family(config: Mapping[str, Any], *, name: str | None = None) -> Family:
     """The family that config.json names.
 
     Args:
         config: config.json, a nested `text_config` laid over it.
+        name: The base's hub id, if known; it helps to name the full-precision base.
 
     Raises:
         CheckpointError: If the weights are quantized.
         UnsupportedError: If no family takes the architecture.
     """
-    refuse_quantized(config)
-    names = [str(name) for name in config.get("architectures") or []]
+    refuse_quantized(config, name=name)
+    names = [str(architecture) for architecture in config.get("architectures") or []]
     for family in FAMILIES:
         if names and names[0] in family.hf_names:
             _refuse_experts(config, names[0])
@@ -41,26 +43,27 @@ def find_family(config: Mapping[str, Any]) -> Family:
     raise UnsupportedError(_explain(names))
 
 
-def refuse_quantized(config: Mapping[str, Any]) -> None:
+def refuse_quantized(config: Mapping[str, Any], *, name: str | None = None) -> None:
     """Refuse a base whose weights are quantized.
 
     Raises:
         CheckpointError: With the name of the full-precision base, where it can be told.
     """
-    quantization = config.get("quantization_config")
-    if not quantization:
+    method = quantization_of(config)
+    if method is None:
         return
-    method = "an unnamed method"
-    if isinstance(quantization, dict):
-        method = str(quantization.get("quant_method") or method)
     raise CheckpointError(
-        f"The base is quantized ({method}): its weights no longer hold what the adapter was made "
-        f"for, and merging into them loses twice. {_full_precision_hint(config)}"
+        f"The base is quantized ({method}), and an adapter is merged into full-precision weights "
+        f"only. {_full_precision_hint(config, name)}"
     )
 
 
-def _full_precision_hint(config: Mapping[str, Any]) -> str:
-    return "Give the full-precision base it was quantized from."
+def _full_precision_hint(config: Mapping[str, Any], name: str | None) -> str:
+    for candidate in (name, config.get("_name_or_path")):
+        found = full_precision_name(candidate) if isinstance(candidate, str) else None
+        if found is not None:
+            return f"Give {found[0]} instead ({found[1]})."
+    return "Give the checkpoint it was quantized from instead."
 
 
 def _refuse_experts(config: Mapping[str, Any], name: str) -> None:
