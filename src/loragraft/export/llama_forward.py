@@ -109,8 +109,10 @@ class LlamaForward:
         if status != 0:
             raise BundleError(f"llama_decode failed ({status}): {' | '.join(self.log[-4:])}")
         pointer = ctypes.cast(llama.llama_get_logits(self._context), ctypes.POINTER(ctypes.c_float))
-        values: NDArray[np.float32] = np.ctypeslib.as_array(pointer, (count, self.vocabulary))
-        return values.copy()
+        values: NDArray[np.float32] = np.ctypeslib.as_array(
+            pointer, (count, self.vocabulary)
+        ).astype(np.float32)
+        return values
 
     def close(self) -> None:
         """Free context and model."""

@@ -26,6 +26,8 @@ TIMEOUT = 900.0
 """Seconds: a 70B file read cold from a slow disk takes minutes."""
 FLAT = 1e-6
 """Logits that vary less than this say nothing."""
+SAME = 1e-4
+"""Positions whose logits differ by less than this share of their spread are alike."""
 THREADS = 2
 MODULE = "loragraft.export.load_check"
 
@@ -129,7 +131,7 @@ def measure_load(gguf: Path, threads: int, tokenizer: Path | None) -> dict[str, 
         "tokens": len(tokens),
         "finite": finite,
         "deviation": float(logits.std(axis=1).min()) if sound else 0.0,
-        "distinct": bool(sound and np.abs(logits - logits[0]).max() > FLAT),
+        "distinct": bool(sound and np.abs(logits - logits[0]).max() > SAME * logits.std()),
         "loss": _loss(logits, tokens) if sound else None,
         "seconds": round(seconds, 3),
         **memory,
@@ -151,9 +153,7 @@ def _loss(logits: Any, tokens: Sequence[int]) -> float:  # noqa: ANN401 - an arr
 def _parity(gguf: Path, tokenizer: Path) -> dict[str, Any]:
     from loragraft.export.tokenizer.parity import check_token_parity
 
-    report = check_token_parity(gguf, tokenizer)
-    result: dict[str, Any] = report.as_json()
-    return result
+    return check_token_parity(gguf, tokenizer).as_json()
 
 
 def memory_now() -> dict[str, int]:

@@ -171,10 +171,16 @@ def _merge_one(
         except (NotImplementedError, AttributeError) as error:
             kind = config.get("peft_type")
             raise UnsupportedError(f"PEFT cannot merge adapters of type {kind}: {error}") from error
-    notes.extend(dict.fromkeys(f"PEFT: {str(item.message).strip()}" for item in caught))
+    notes.extend(_said(caught))
     if untied:
         notes.append(_tie_again(merged))
     return merged
+
+
+def _said(caught: Sequence[warnings.WarningMessage]) -> list[str]:
+    """Return each warning once; deprecations are for developers of the libraries."""
+    ours = [w for w in caught if not issubclass(w.category, (FutureWarning, DeprecationWarning))]
+    return list(dict.fromkeys(f"PEFT: {str(item.message).strip()}" for item in ours))
 
 
 def attach(model: Any, folder: Path, shown: Path) -> Any:  # noqa: ANN401
