@@ -12,6 +12,7 @@ from typing import Any
 from loragraft import __version__
 from loragraft.artifact.checksums import CHECKSUMS_NAME, write_checksums
 from loragraft.artifact.files import write_atomically
+from loragraft.artifact.hash_cache import cached_sha256
 from loragraft.artifact.hashing import sha256_file
 from loragraft.artifact.metadata import METADATA_NAME, read_metadata, write_metadata
 from loragraft.checkpoint.model import read_json
@@ -34,7 +35,7 @@ BaseHashes = dict[str, str]
 
 def hash_base(files: Sequence[Path]) -> BaseHashes:
     """Hash the shards of a base checkpoint."""
-    return {file.name: sha256_file(file) for file in files}
+    return {file.name: cached_sha256(file) for file in files}
 
 
 def tool_versions() -> dict[str, str]:

@@ -7,6 +7,7 @@ float GGUF; ``llama_model_quantize`` of llama-cpp-python's library then quantize
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -53,7 +54,9 @@ def convert_checkpoint(script: Path, checkpoint: Path, out: Path, *, outtype: st
         CheckFailedError: If it fails otherwise, with its last words.
     """
     arguments = [str(checkpoint.resolve()), "--outfile", str(out.resolve()), "--outtype", outtype]
-    _run([sys.executable, str(script), *arguments], f"{SCRIPT_NAME} on {checkpoint.name}", out)
+    command = [sys.executable, str(script), *arguments]
+    # The script imports its neighbours, so it must not run with a safe path.
+    _run(command, f"{SCRIPT_NAME} on {checkpoint.name}", out, dict(os.environ))
 
 
 def quantize_file(source: Path, out: Path, mix: str, *, threads: int = 2) -> None:
@@ -69,7 +72,8 @@ def quantize_file(source: Path, out: Path, mix: str, *, threads: int = 2) -> Non
         CheckFailedError: If llama.cpp fails, with its last words.
     """
     arguments = [str(source.resolve()), str(out.resolve()), str(find_mix(mix).ftype), str(threads)]
-    _run(child_command(MODULE, arguments), f"Quantizing {source.name} to {mix}", out)
+    command = child_command(MODULE, arguments)
+    _run(command, f"Quantizing {source.name} to {mix}", out, child_environment())
 
 
 def convert_and_quantize(
@@ -102,9 +106,9 @@ def convert_and_quantize(
             quantize_file(floats, path, mix, threads=threads)
 
 
-def _run(command: Sequence[str], purpose: str, out: Path) -> None:
+def _run(command: Sequence[str], purpose: str, out: Path, environment: dict[str, str]) -> None:
     done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, check=False, env=child_environment()
+        command, stdin=subprocess.DEVNULL, capture_output=True, check=False, env=environment
     )
     errors = done.stderr.decode("utf-8", "replace")
     if done.returncode == 0 and out.is_file():

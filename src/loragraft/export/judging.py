@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -138,8 +139,10 @@ def gates_after(
         targets = _peft_targets(layout, original)
     for file in files:
         progress.begin(f"Checking {file.name}", 0)
-        found = list(effect_gates(measure_effect(folder / file.name, targets), request.precision))
-        found += _load_gates(folder / file.name, layout, request)
+        with ThreadPoolExecutor(1, "load-check") as pool:  # it waits for a child process
+            loading = pool.submit(_load_gates, folder / file.name, layout, request)
+            effect = measure_effect(folder / file.name, targets)
+            found = [*effect_gates(effect, request.precision), *loading.result()]
         if request.verify == "full":
             progress.begin(f"Comparing {file.name} with the merged model", 0)
             found.append(_divergence(request, layout, folder / file.name))

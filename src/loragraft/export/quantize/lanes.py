@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from llvmlite import binding, ir
-from numba import njit
+from numba import config, njit
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
@@ -32,13 +32,20 @@ ROUNDING_BITS = 0x400000
 
 # numba publishes no types for these.
 _cgutils: Any = cgutils
+_config: Any = config
 
 FLOAT = ir.FloatType()
 INT = ir.IntType(32)
 
 
 def host_features() -> frozenset[str]:
-    """Names of the vector instruction sets that LLVM sees on this machine."""
+    """Names of the instruction sets that numba compiles for.
+
+    Those of this machine, or what NUMBA_CPU_FEATURES says (as in `+avx2,-avx512f`).
+    """
+    if _config.CPU_FEATURES is not None:
+        wanted = (name.strip() for name in _config.CPU_FEATURES.split(","))
+        return frozenset(name[1:] for name in wanted if name.startswith("+"))
     return frozenset(name for name, there in binding.get_host_cpu_features().items() if there)
 
 
@@ -337,7 +344,8 @@ def half_bits(value: np.float32) -> np.uint16:
     else:
         even = (magnitude >> np.int32(13)) & np.int32(1)
         half = (magnitude - np.int32(0x38000000) + np.int32(0xFFF) + even) >> np.int32(13)
-    return np.uint16(sign | half)
+    result: np.uint16 = np.uint16(sign | half)
+    return result
 
 
 @njit(nogil=True, error_model="numpy")
@@ -352,4 +360,5 @@ def half_value(half: np.uint16) -> np.float32:
     elif exponent != np.int32(0):
         rebased = (exponent + np.int32(112)) << np.int32(23)
         magnitude = _bits_float(rebased | (mantissa << np.int32(13)))
-    return np.float32(-magnitude if bits & np.int32(0x8000) else magnitude)
+    result: np.float32 = np.float32(-magnitude if bits & np.int32(0x8000) else magnitude)
+    return result

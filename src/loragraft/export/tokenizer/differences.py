@@ -95,6 +95,10 @@ def _after_special(facts: Facts, text: str) -> bool:
     return facts.prepend == "first" and any(token.content in text for token in facts.added)
 
 
+def _spells_spaces(facts: Facts, text: str) -> bool:
+    return "▁" in text and any("▁" in token.content for token in facts.added)
+
+
 _CASED_REGEXES = frozenset({GPT4O, TEKKEN})
 
 
@@ -128,6 +132,12 @@ KNOWN_DIFFERENCES: tuple[KnownDifference, ...] = (
         "the original puts a space in front of the whole text only, llama.cpp also after every "
         "special token",
         _after_special,
+    ),
+    KnownDifference(
+        "space marker",
+        "an added token of spaces is spelled with ▁ in tokenizer.json and with spaces in the file, "
+        "as the text has them: the original also takes a literal ▁ for it",
+        _spells_spaces,
     ),
     KnownDifference(
         "case classes",

@@ -175,6 +175,26 @@ def _check_collisions(
                 f"{_SAVE_ANEW}"
             )
         texts[content] = token_id
+    _check_loaded_ids(str(path), vocab, pairs)
+
+
+def _check_loaded_ids(
+    source: str, vocab: Mapping[str, int], pairs: Iterable[tuple[str, int]]
+) -> None:
+    """Raise TokenizerError where loading the file gives an added token another id than it says.
+
+    The tokenizers library does not read the ids of added tokens: it numbers those the model lacks
+    from the model's size on. A model trained with the loaded tokenizer has the loaded ids.
+    """
+    following = len(vocab)
+    for content, token_id in pairs:
+        loaded = vocab.get(content, following)
+        if loaded != token_id:
+            raise TokenizerError(
+                f"{source} says that the token {content!r} has the id {token_id}, but loading the "
+                f"file gives it {loaded}. {_SAVE_ANEW}"
+            )
+        following += content not in vocab
 
 
 def _add_from_decoder(
@@ -183,15 +203,14 @@ def _add_from_decoder(
     """Take over tokenizer_config.json's added tokens: like transformers, its flags go first."""
     path = files.folder / TOKENIZER_CONFIG
     texts = {token.content: token.id for token in added.values()}
-    taken = set(vocab.values()) | set(added)
-    for token in decoder_entries(files.config, str(path)):
+    listed = sorted(decoder_entries(files.config, str(path)), key=lambda token: token.id)
+    for token in listed:
         known = texts.get(token.content, vocab.get(token.content))
-        if (known is None and token.id in taken) or (known is not None and known != token.id):
+        expected = max(len(vocab), max(added, default=-1) + 1) if known is None else known
+        if token.id != expected:
             raise TokenizerError(
-                f"{path} gives the token {token.content!r} the id {token.id}, {TOKENIZER_JSON} "
-                "beside "
-                f"it says {'another token has it' if known is None else f'it is {known}'}. "
-                f"{_SAVE_ANEW}"
+                f"{path} gives the token {token.content!r} the id {token.id}, with {TOKENIZER_JSON} "
+                f"beside it, it is loaded as {expected}. {_SAVE_ANEW}"
             )
         added[token.id] = token
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from loragraft.errors import LoragraftError, TokenizerError, UnavailableError
 from loragraft.export.tokenizer import battery
@@ -21,6 +21,9 @@ from loragraft.export.tokenizer.files import TOKENIZER_JSON, TOKENIZER_MODEL, re
 from loragraft.export.tokenizer.inventory import AddedToken, read_inventory
 from loragraft.export.tokenizer.llama import LlamaTokenizer, open_vocabulary
 from loragraft.export.tokenizer.vocabulary import prepend_scheme
+
+if TYPE_CHECKING:
+    import tokenizers
 
 MAX_SHOWN = 20
 
@@ -105,6 +108,8 @@ def check_token_parity(
     with open_vocabulary(gguf) as llama:
         # tokens that have no row in the model cannot be written, and are not compared
         added = [token.content for token in reference.added if token.id < llama.size]
+        if reference.facts.sentencepiece:
+            added += [content.replace("▁", " ") for content in added if "▁" in content]
         texts = battery.all_texts(added, extra)
         found = list(_compare(reference, llama, texts, special=False))
         cases = len(texts)
@@ -178,9 +183,11 @@ def _reference_from_json(
         encoded = original.encode_batch(list(texts), add_special_tokens=special)
         return [encoding.ids for encoding in encoded]
 
-    known = tuple(
-        token for token in added.values() if original.token_to_id(token.content) == token.id
-    )
+    # what tokenizer_config.json alone adds; transformers does so after loading, too
+    listed = {entry["content"] for entry in tokenizer.get("added_tokens") or []}
+    late = [token for token in added.values() if token.content not in listed]
+    original.add_tokens([_as_loaded(token) for token in late])
+    known = tuple(added.values())
     return _Reference(
         name=f"tokenizers, {path}",
         encode=encode,
@@ -188,6 +195,19 @@ def _reference_from_json(
         facts=facts_of(tokenizer, known, prepend_scheme(tokenizer)),
         adds_special=tokenizer.get("post_processor") is not None,
         parses_special=True,
+    )
+
+
+def _as_loaded(token: AddedToken) -> tokenizers.AddedToken:
+    from tokenizers import AddedToken as Loaded
+
+    return Loaded(
+        token.content,
+        special=token.special,
+        normalized=token.normalized,
+        lstrip=token.lstrip,
+        rstrip=token.rstrip,
+        single_word=token.single_word,
     )
 
 

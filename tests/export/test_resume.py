@@ -1,0 +1,126 @@
+"""Kills at random moments: nothing half-made is ever visible, and the next run ends the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+KILLS = 20
+SEED = 20251101
+
+_SCRIPT = """
+import json, sys
+from pathlib import Path
+from loragraft.export.job import run_export
+from loragraft.export.request import ExportRequest
+base, adapter, out = map(Path, sys.argv[1:4])
+report = run_export(ExportRequest(
+    base, ((adapter, 1.0),), out, "model", quants=("Q4_K_M", "Q8_0"),
+    allow=frozenset({"effect"}), replace=True,
+))
+print(json.dumps(report.to_json()))
+"""
+
+
+def start(base: Path, adapter: Path, out: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", _SCRIPT, str(base), str(adapter), str(out)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> dict[str, object]:
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    report: dict[str, object] = json.loads(out.splitlines()[-1])
+    return report
+
+
+def digests(bundle: Path) -> dict[str, str]:
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in bundle.glob("*.gguf")}
+
+
+@pytest.mark.slow
+def test_kill_at_random_moments(
+    smollm2_checkpoint: Path, example_adapter: Path, tmp_path: Path
+) -> None:
+    started = time.perf_counter()
+    finish(start(smollm2_checkpoint, example_adapter, tmp_path / "whole"))
+    duration = time.perf_counter() - started
+    expected = digests(tmp_path / "whole" / "model")
+    assert len(expected) == 2
+    rng = random.Random(SEED)
+    out = tmp_path / "killed"
+    resumed = 0
+    for _ in range(KILLS):
+        process = start(smollm2_checkpoint, example_adapter, out)
+        try:
+            process.wait(rng.uniform(0.2, duration))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+        process.communicate()
+        visible = [p for p in out.iterdir() if not p.name.startswith(".")] if out.exists() else []
+        for bundle in visible:
+            assert digests(bundle) == expected
+            assert (bundle / "checksums.txt").exists()
+    report = finish(start(smollm2_checkpoint, example_adapter, out))
+    resumed = report["resumed_tensors"]
+    assert isinstance(resumed, int)
+    assert digests(out / "model") == expected
+    assert [p.name for p in out.iterdir() if p.name.endswith((".staging", ".journal"))] == []
+
+
+def test_a_killed_run_resumes_at_its_last_tensor(
+    pico: Callable[[str], Path], pico_adapter: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Cut a staged file in the middle of a tensor: only what is proven is kept."""
+    from loragraft.export.job import run_export
+    from loragraft.export.request import ExportRequest
+
+    base, adapter = pico("llama"), pico_adapter("llama")
+    request = ExportRequest(
+        base, ((adapter, 1.0),), tmp_path / "out", "model", quants=("F32",),
+        allow=frozenset({"load"}),
+    )  # fmt: skip
+    whole = digests(run_export(request).bundle)
+
+    class StopError(Exception):
+        pass
+
+    class Stopper:
+        seen = 0
+
+        def begin(self, stage: str, total: int) -> None:
+            self.writing = stage.startswith("Writing")
+
+        def advance(self, count: int) -> None:
+            self.seen += count
+            if self.seen > 300_000:
+                raise StopError
+
+        def note(self, text: str) -> None: ...
+
+        def end(self) -> None: ...
+
+    second = ExportRequest(
+        base, ((adapter, 1.0),), tmp_path / "again", "model", quants=("F32",),
+        allow=frozenset({"load"}),
+    )  # fmt: skip
+    with pytest.raises(StopError):
+        run_export(second, Stopper())
+    staged = tmp_path / "again" / ".model.staging" / "model.F32.gguf"
+    assert not (tmp_path / "again" / "model").exists()
+    with staged.open("r+b") as file:
+        file.truncate(staged.stat().st_size - 100)
+    report = run_export(second)
+    assert report.resumed_tensors > 0
+    assert digests(report.bundle) == whole
