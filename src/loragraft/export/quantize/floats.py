@@ -56,19 +56,20 @@ def refuse_non_finite(x: NDArray[np.float32]) -> float:
 
 
 def encode_float(qtype: int, x: NDArray[np.float32], out: NDArray[np.uint8]) -> None:
-    """Encode finite `x` (float32, [rows, n]) as F32, F16 or BF16 into `out` (uint8).
+    """Encode `x` (float32, [rows, n]) as F32, F16 or BF16 into `out` (uint8, [rows, bytes]).
 
     Raises:
-        NonFiniteError: a value is beyond the type's range.
+        NonFiniteError: NaN or Inf in `x`, or a value beyond the type's range.
     """
+    largest = refuse_non_finite(x)
     check_buffers(x, out, x.shape[1] * FLOAT_TYPES[qtype])
     if qtype == F32:
         out.view(np.float32)[...] = x
     elif qtype == F16:
-        _refuse_overflow(x, F16_OVERFLOW, f"F16, whose largest value is {F16_MAX}")
+        _refuse_overflow(largest, F16_OVERFLOW, f"F16, whose largest value is {F16_MAX}")
         out.view(np.float16)[...] = x
     else:
-        _refuse_overflow(x, BF16_OVERFLOW, "BF16, whose largest value is 3.3895e38")
+        _refuse_overflow(largest, BF16_OVERFLOW, "BF16, whose largest value is 3.3895e38")
         _encode_bf16(x, out.view(np.uint16))
 
 
@@ -83,8 +84,7 @@ def _encode_bf16(x: NDArray[np.float32], out: NDArray[np.uint16]) -> None:
     out[...] = rounded
 
 
-def _refuse_overflow(x: NDArray[np.float32], limit: np.float32, name: str) -> None:
-    largest = largest_magnitude(x)
+def _refuse_overflow(largest: float, limit: np.float32, name: str) -> None:
     if largest >= limit:
         raise NonFiniteError(
             f"overflow: a weight of magnitude {largest:g} cannot be stored as {name}. "
