@@ -43,10 +43,10 @@ PERMUTED = {"self_attn.q_proj": HEADS, "self_attn.k_proj": HEADS_KV}
 
 
 def byte_tokens() -> list[str]:
-    """The 256 byte symbols of GPT-2's alphabet, and three special tokens."""
+    """The 256 byte symbols of GPT-2's alphabet, one merged pair and two special tokens."""
     from tokenizers.pre_tokenizers import ByteLevel
 
-    return [*sorted(ByteLevel.alphabet()), "<s>", "</s>", "<pad>"]
+    return [*sorted(ByteLevel.alphabet()), "qz", "<s>", "</s>"]
 
 
 VOCABULARY = 259
@@ -70,7 +70,7 @@ def make_weights(seed: int) -> Weights:
     return weights
 
 
-def save_base(folder: Path, weights: Weights, **config: Any) -> Path:
+def save_base(folder: Path, weights: Weights, **config: object) -> Path:
     """Write a Hugging Face checkpoint with a byte-level tokenizer."""
     from safetensors.numpy import save_file
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -83,15 +83,15 @@ def save_base(folder: Path, weights: Weights, **config: Any) -> Path:
         "num_key_value_heads": HEADS_KV, "head_dim": HEAD_WIDTH, "vocab_size": VOCABULARY,
         "max_position_embeddings": 512, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
         "tie_word_embeddings": True, "hidden_act": "silu", "torch_dtype": "float32",
-        "bos_token_id": 256, "eos_token_id": 257, "attention_bias": False, "mlp_bias": False,
+        "bos_token_id": 257, "eos_token_id": 258, "attention_bias": False, "mlp_bias": False,
         **config,
     }  # fmt: skip
     (folder / "config.json").write_text(json.dumps(settings))
     tokens = byte_tokens()
-    tokenizer = Tokenizer(models.BPE({t: i for i, t in enumerate(tokens[:256])}, []))
+    tokenizer = Tokenizer(models.BPE({t: i for i, t in enumerate(tokens[:257])}, [("q", "z")]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens(tokens[256:])
+    tokenizer.add_special_tokens(tokens[257:])
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text(
         json.dumps(
@@ -99,16 +99,16 @@ def save_base(folder: Path, weights: Weights, **config: Any) -> Path:
                 "tokenizer_class": "PreTrainedTokenizerFast",
                 "bos_token": "<s>",
                 "eos_token": "</s>",
-                "pad_token": "<pad>",
+                "pad_token": "</s>",
                 "chat_template": "{{ messages[0].content }}",
             }
         )
     )
-    (folder / "generation_config.json").write_text('{"eos_token_id": 257, "temperature": 0.5}')
+    (folder / "generation_config.json").write_text('{"eos_token_id": 258, "temperature": 0.5}')
     return folder
 
 
-def make_adapter(folder: Path, seed: int, size: float = 0.05, **config: Any) -> Path:
+def make_adapter(folder: Path, seed: int, size: float = 0.05, **config: object) -> Path:
     """Write a LoRA on all seven projections; `size` is the delta's relative size."""
     from safetensors.numpy import save_file
 
@@ -195,10 +195,10 @@ def write_model(path: Path, weights: Weights, qtype: str = "F32", **items: str) 
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(byte_tokens())
-    writer.add_token_types([1] * 256 + [3] * 3)
-    writer.add_token_merges(["a b"])
-    writer.add_bos_token_id(256)
-    writer.add_eos_token_id(257)
+    writer.add_token_types([1] * 257 + [3] * 2)
+    writer.add_token_merges(["q z"])
+    writer.add_bos_token_id(257)
+    writer.add_eos_token_id(258)
     writer.add_add_bos_token(False)
     for key, value in items.items():
         writer.add_string(key, value)
@@ -211,7 +211,7 @@ def write_model(path: Path, weights: Weights, qtype: str = "F32", **items: str) 
     return path
 
 
-def _add(writer: Any, name: str, values: NDArray[np.float32], qtype: str) -> None:
+def _add(writer: gguf.GGUFWriter, name: str, values: NDArray[np.float32], qtype: str) -> None:
     kind = gguf.GGMLQuantizationType[qtype]
     if qtype in ("F32", "F16"):
         writer.add_tensor(name, values.astype(np.float32 if qtype == "F32" else np.float16))

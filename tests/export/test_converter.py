@@ -1,3 +1,5 @@
+"""The way through llama.cpp's converter script."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Divergence between models, against exact arithmetic and exact files."""
+
 from __future__ import annotations
 
 from pathlib import Path

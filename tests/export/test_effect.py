@@ -1,3 +1,5 @@
+"""k and residual on files made right and wrong in known ways."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -198,3 +200,30 @@ def test_other_shapes_are_refused(tmp_path: Path, change: Weights) -> None:
 def test_k_is_explained() -> None:
     assert "not merged" in explain_k(0.02, 0.01)
     assert "twice" in explain_k(1.98, 0.01)
+
+
+def on_a_grid() -> Weights:
+    """A base that was quantized once, as models decoded from GGUF files are."""
+    import gguf
+
+    from loragraft.export.quantize.ggml import load_ggml
+
+    kind = gguf.GGMLQuantizationType.Q4_1
+    return {
+        n: gguf.quants.dequantize(load_ggml().quantize(int(kind), w), kind) if w.ndim == 2 else w
+        for n, w in BASE.items()
+    }
+
+
+@pytest.mark.parametrize(("times", "verdict"), [(1.0, "warn"), (0.0, "fail"), (2.0, "fail")])
+def test_a_base_on_a_grid_swallows_the_change_and_the_bytes_tell(
+    tmp_path: Path, times: float, verdict: str
+) -> None:
+    base, small = on_a_grid(), deltas(make_adapter(tmp_path / "adapter", 6, size=0.02))
+    path = write_model(tmp_path / "m.gguf", merged_weights(base, small, times), "Q4_1")
+    effect = measure_effect(path, targets(base, small))
+    assert abs((effect.k or 0) - 1) > 0.2
+    assert effect.proven_by_bytes == (times == 1.0)
+    gate = effect_gates(effect)[0]
+    assert gate.verdict == verdict
+    assert ("swallows" in gate.measured) == (times == 1.0)

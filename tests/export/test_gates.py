@@ -1,3 +1,5 @@
+"""Gates: their verdicts, and what stops an export."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""The lean GGUF reader: against gguf's own, and on damaged files."""
+
 from __future__ import annotations
 
 import struct

@@ -1,3 +1,5 @@
+"""Loading in a child process: healthy, broken, killed and hanging."""
+
 from __future__ import annotations
 
 import sys
@@ -127,5 +129,4 @@ def test_the_logits_childs_failure_is_explained(tmp_path: Path, healthy: Path) -
         LlamaLogits(broken, context=32, threads=1) as model,
         pytest.raises(CheckFailedError, match="cannot load"),
     ):
-        model.logits([1])
         model.logits([1])

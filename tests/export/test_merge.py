@@ -1,3 +1,5 @@
+"""PEFT's merge, strict: what it gives, and every refusal."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""The stream engine's merge against PEFT's own."""
+
 from __future__ import annotations
 
 import json

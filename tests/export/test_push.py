@@ -28,6 +28,7 @@ class Hub(ThreadingHTTPServer):
     """What arrived, and how the server is to misbehave."""
 
     def __init__(self) -> None:
+        """Listen on a free port."""
         super().__init__(("127.0.0.1", 0), Handler)
         self.calls: list[str] = []
         self.blobs: dict[str, bytes] = {}
@@ -36,19 +37,24 @@ class Hub(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
+        """Where it listens."""
         return f"http://127.0.0.1:{self.server_port}"
 
 
 class Handler(BaseHTTPRequestHandler):
+    """The endpoints that an upload needs."""
+
     server: Hub
 
     def log_message(self, format: str, *args: object) -> None:
         """Stay silent."""
 
     def body(self) -> bytes:
+        """Read what was sent."""
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
     def answer(self, value: object, status: int = 200) -> None:
+        """Send JSON."""
         data = json.dumps(value).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
@@ -57,15 +63,18 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def do_GET(self) -> None:
+        """Answer questions about the repository."""
         self.server.calls.append(f"GET {self.path}")
         self.answer({"sha": "0" * 40, "siblings": [], "id": "me/model"})
 
     def do_PUT(self) -> None:
+        """Take a large file."""
         self.server.calls.append("PUT")
         self.server.blobs[self.path.rsplit("/", 1)[1]] = self.body()
         self.answer({})
 
     def do_POST(self) -> None:
+        """Speak the endpoints of creating, uploading and committing."""
         body, path = self.body(), self.path.split("?")[0]
         self.server.calls.append(f"POST {self.path}")
         if self.server.status:

@@ -1,3 +1,5 @@
+"""Bundles, healthy and broken in one way each."""
+
 from __future__ import annotations
 
 import json
@@ -60,6 +62,12 @@ def make_bundle(folder: Path, weights: Weights, qtype: str = "Q8_0") -> Path:
 @pytest.fixture
 def bundle(tmp_path: Path, adapter: Path) -> Path:
     return make_bundle(tmp_path / "bundle", merged_weights(BASE, deltas(adapter)))
+
+
+def record_failure(folder: Path) -> None:
+    gates = [{"name": "load", "verdict": "fail"}]
+    files = [{"name": NAME}]
+    write_metadata(folder, {"kind": "export", "name": "pico", "files": files, "gates": gates})
 
 
 def verdicts(report: VerifyReport) -> dict[str, str]:
@@ -129,13 +137,9 @@ def test_a_flipped_bit_fails_the_checksums(bundle: Path) -> None:
         (lambda f: (f / "EXPERIMENT_METADATA.json").write_text("{"), "not readable as JSON"),
         (lambda f: (f / NAME).rename(f / "other.gguf"), "which is gone"),
         (lambda f: (f / NAME).unlink(), "no .gguf file"),
-        (
-            lambda f: write_metadata(f, {"kind": "export", "name": "pico", "files": [{"name": NAME}],
-                                         "gates": [{"name": "load", "verdict": "fail"}]}),
-            "the gate load failed",
-        ),
+        (record_failure, "the gate load failed"),
     ],
-)  # fmt: skip
+)
 def test_a_broken_structure_fails(bundle: Path, spoil: object, words: str) -> None:
     spoil(bundle)  # type: ignore[operator]
     seal(bundle)
