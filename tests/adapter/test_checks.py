@@ -234,6 +234,19 @@ def test_values_are_scanned_in_blocks(make_adapter: Make) -> None:
     assert scan.zero == {f"{PREFIX}x.lora_B.weight"}
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array([[0x7F800001]], np.uint32).view(np.float32),  # a signalling NaN
+        np.array([[0x7C01]], np.uint16).view(np.float16),
+        np.array([[1e300]]),  # overflows to Inf in float32
+    ],
+)
+def test_odd_values_are_counted_without_a_warning(values: np.ndarray, make_adapter: Make) -> None:
+    with open_adapter(make_adapter({f"{PREFIX}x.lora_A.weight": values})) as adapter:
+        assert scan_values(adapter).nonfinite == {f"{PREFIX}x.lora_A.weight": 1}
+
+
 def test_every_check_is_listed() -> None:
     named = {value for name, value in vars(checks).items() if name.startswith("check_")}
     assert named == set(CHECKS)

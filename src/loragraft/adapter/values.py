@@ -52,10 +52,11 @@ def _scan(adapter: Adapter, key: str) -> tuple[int, bool]:
     rows = info.shape[0] if info.shape else 1
     step = max(1, BLOCK_ELEMENTS * rows // max(info.size, 1))
     bad, any_value = 0, False
-    for start in range(0, rows, step):
-        block = adapter.rows(key, start, min(rows, start + step))
-        bad += block.size - int(np.count_nonzero(np.isfinite(block)))
-        any_value = any_value or bool(block.any())
+    with np.errstate(invalid="ignore", over="ignore"):  # signalling NaN; float64 beyond float32
+        for start in range(0, rows, step):
+            block = adapter.rows(key, start, min(rows, start + step))
+            bad += block.size - int(np.count_nonzero(np.isfinite(block)))
+            any_value = any_value or bool(block.any())
     return bad, any_value
 
 
