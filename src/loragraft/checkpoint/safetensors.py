@@ -77,7 +77,7 @@ def _parse_entry(name: str, entry: Any, data_start: int) -> TensorInfo:
     integers = [*shape, *offsets] if isinstance(shape, list) and isinstance(offsets, list) else None
     if integers is None or any(type(n) is not int or n < 0 for n in integers) or len(offsets) != 2:
         raise ValueError(f"tensor {name!r} has the shape {shape!r} and the offsets {offsets!r}")
-    if dtype not in ITEM_SIZES:
+    if not isinstance(dtype, str) or dtype not in ITEM_SIZES:
         raise ValueError(f"tensor {name!r} has the unknown dtype {dtype!r}")
     expected = math.prod(shape) * ITEM_SIZES[dtype]
     if offsets[1] - offsets[0] != expected:
