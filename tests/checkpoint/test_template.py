@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -166,14 +167,16 @@ def test_rendering_equals_transformers(
     template = path.read_text(encoding="utf-8")
     messages = MESSAGES if system else MESSAGES[1:]
     variables: dict[str, Any] = {"bos_token": "<s>", "eos_token": "</s>"}
+    refusal = None
     try:
         (expected,), _ = render_jinja_template(
             [messages], tools=tools, chat_template=template, add_generation_prompt=True, **variables
         )
     except JinjaError as error:
-        with pytest.raises(TemplateError, match="cannot be rendered") as caught:
+        refusal = re.escape(str(error))
+    if refusal is not None:
+        with pytest.raises(TemplateError, match=refusal):
             render(template, messages, tools=tools, add_generation_prompt=True, **variables)
-        assert str(error) in str(caught.value)
         return
     found = render(template, messages, tools=tools, add_generation_prompt=True, **variables)
     assert found == expected

@@ -148,10 +148,16 @@ def byte_level_json(
             "fuse_unk": False,
             "byte_fallback": False,
             "ignore_merges": ignore_merges,
-            "vocab": {text: token_id for token_id, (text, kind) in rows if kind == NORMAL},
+            "vocab": _model_part(rows),
             "merges": [merge.split(" ") for merge in vocabulary["merges"]],
         },
     }
+
+
+def _model_part(rows: Sequence[tuple[int, tuple[str, int]]]) -> dict[str, int]:
+    """Return the vocabulary up to the last normal token: added tokens below it are its own."""
+    last = max(token_id for token_id, (_, kind) in rows if kind == NORMAL)
+    return {text: token_id for token_id, (text, _) in rows if token_id <= last}
 
 
 def _trim() -> dict[str, bool]:
@@ -169,16 +175,13 @@ def sentencepiece_json(
 ) -> dict[str, Any]:
     """Return the tokenizer.json that transformers makes of a SentencePiece BPE vocabulary."""
     rows = list(enumerate(zip(vocabulary["tokens"], vocabulary["token_type"], strict=True)))
-    model = {
-        text: token_id
-        for token_id, (text, kind) in rows
-        if text != f"[PAD{token_id}]" and (kind in (NORMAL, BYTE) or token_id < 3)
-    }
+    model = _model_part(rows)
     added = [
         added_token(token_id, text, special=kind != USER_DEFINED)
         for token_id, (text, kind) in rows
         if kind in (UNKNOWN, CONTROL, USER_DEFINED) and text != f"[PAD{token_id}]"
     ]
+    unknown = "<unk>" if "<unk>" in model else None
     sequence_a = {"Sequence": {"id": "A", "type_id": 0}}
     start = [{"SpecialToken": {"id": bos, "type_id": 0}}] if bos else []
     return {
@@ -207,14 +210,15 @@ def sentencepiece_json(
         "model": {
             "type": "BPE",
             "dropout": None,
-            "unk_token": "<unk>",
+            "unk_token": unknown,
             "continuing_subword_prefix": None,
             "end_of_word_suffix": None,
             "fuse_unk": True,
             "byte_fallback": True,
             "ignore_merges": False,
             "vocab": model,
-            "merges": _merges_by_score(model, vocabulary["scores"]),
+            "merges": [m.split(" ") for m in vocabulary.get("merges", ())]
+            or _merges_by_score(model, vocabulary["scores"]),
         },
     }
 

@@ -34,7 +34,7 @@ def export(folder: Path, tokenizer: Mapping[str, Any], size: int = 50300, **fiel
 
 
 def with_added(
-    tokenizer: Mapping[str, Any], *added: Mapping[str, Any], **parts: Any
+    tokenizer: Mapping[str, Any], *added: Mapping[str, Any], **parts: object
 ) -> dict[str, Any]:
     """Return a tokenizer.json with more added tokens."""
     return {**tokenizer, "added_tokens": [*tokenizer["added_tokens"], *added], **parts}

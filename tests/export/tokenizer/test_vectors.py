@@ -25,7 +25,8 @@ BYTE_LEVEL = {
     "qwen35": "qwen35",
     "mpt": "olmo",
 }
-SLOW = ("command-r", "qwen35", "deepseek-llm")
+# of two of a size, one runs with the quick tests
+SLOW = ("command-r", "qwen35", "deepseek-llm", "mpt", "refact")
 
 
 def check_vectors(vocabulary_file: Path, gguf: Path) -> None:
@@ -62,6 +63,29 @@ def test_byte_level_families_give_every_id(
     report = check_token_parity(gguf, folder)
     assert report.mismatches == ()
     assert report.explained == ()
+
+
+@pytest.mark.slow
+def test_gemma_gives_every_id_from_tokenizer_json_alone(
+    llama_cpp_source: Path, tmp_path: Path
+) -> None:
+    vocabulary_file = llama_cpp_source / "models" / "ggml-vocab-gemma-4.gguf"
+    fields = support.read_vocabulary_file(vocabulary_file)
+    tokenizer = support.sentencepiece_json(fields, normalizer=support.GEMMA_NORMALIZER, bos="<bos>")
+    tokenizer["pre_tokenizer"] = {
+        "type": "Split",
+        "pattern": {"String": " "},
+        "behavior": "MergedWithPrevious",
+        "invert": False,
+    }
+    folder = support.write_folder(tmp_path / "hf", tokenizer)
+    vocabulary = build_vocabulary(
+        folder, config={}, architecture="gemma3", vocab_size=len(fields["tokens"])
+    )
+    assert vocabulary.flags["add_space_prefix"] is False
+    gguf = support.write_gguf(tmp_path / "v.gguf", vocabulary)
+    check_vectors(vocabulary_file, gguf)
+    assert check_token_parity(gguf, folder).mismatches == ()
 
 
 @pytest.mark.parametrize("files", ["json", "model", "both"])

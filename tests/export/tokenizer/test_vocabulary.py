@@ -143,6 +143,7 @@ TEMPLATE_SEP = {
         (None, {}, {}, {}),
         (None, {"add_bos_token": True}, {"add_bos_token": True}, {}),
         (TEMPLATE_BOS, {"bos_token": EOS}, {"add_bos_token": True}, {"bos_token_id": 258}),
+        (TEMPLATE_BOS, {}, {"add_bos_token": True}, {"bos_token_id": 258}),
         (TEMPLATE_BOS, {"x": 1}, {"add_bos_token": True}, {"bos_token_id": 258}),
         (
             {"type": "Sequence", "processors": [{"type": "ByteLevel"}, TEMPLATE_BOS]},
@@ -433,6 +434,7 @@ def broken(change: str) -> dict[str, Any]:
         "added negative": lambda: added.append({"id": -5, "content": "x"}),
         "added twice": lambda: added.append(support.added_token(258, "other", special=True)),
         "added two ids": lambda: added.append(support.added_token(300, EOS, special=True)),
+        "added with a gap": lambda: added.append(support.added_token(270, "x y", special=True)),
         "added over model": lambda: added.append(support.added_token(3, "other", special=True)),
         "pad text": lambda: added.append(support.added_token(260, "[PAD261]", special=True)),
     }
@@ -460,6 +462,7 @@ def broken(change: str) -> dict[str, Any]:
         ("added negative", "-5"),
         ("added twice", "same id 258"),
         ("added two ids", "two ids"),
+        ("added with a gap", "gives it 260"),
         ("added over model", "same id 3"),
         ("pad text", "llama.cpp aborts"),
     ],

@@ -170,6 +170,7 @@ def _read_template(step: Mapping[str, Any], appointed: _Appointed, special: Spec
 
 def _is_start(first: str, appointed: _Appointed, special: Special) -> bool:
     if not appointed.known:
+        appointed.texts.setdefault("bos", first)
         return True
     if first not in (appointed.texts.get("bos"), appointed.texts.get("cls")):
         for kind in ("bos", "cls"):
@@ -186,7 +187,7 @@ def _is_start(first: str, appointed: _Appointed, special: Special) -> bool:
 
 def _appoint_end(last: str, appointed: _Appointed) -> None:
     """Make the token that ends every text the EOS; the one named before becomes an end of turn."""
-    if not appointed.known or appointed.texts.get("eos") == last:
+    if appointed.texts.get("eos") == last:
         return
     if "eos" in appointed.texts:
         appointed.ousted.append(appointed.texts["eos"])
