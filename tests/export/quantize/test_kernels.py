@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 import loragraft
 from loragraft.errors import NonFiniteError, UnsupportedError
 from loragraft.export.quantize.kernels import choose_kernels, dequantize_rows
-from loragraft.export.quantize.native import NATIVE_TYPES, load_encoder
+from loragraft.export.quantize.native import NATIVE_TYPES, load_encoder, usable_cores
 
 if TYPE_CHECKING:
     from loragraft.export.quantize.ggml import Ggml
@@ -125,7 +125,7 @@ def test_wrong_buffers_are_a_bug_of_the_caller() -> None:
 
 def test_small_jobs_go_to_ggml() -> None:
     report = choose_kernels({Q4_K: 1000, int(Type.Q8_0): PLENTY, int(Type.F32): 1}).report()
-    assert report["Q4_K"].startswith("ggml: 1,000 weights")
+    assert report["Q4_K"] == "ggml: loading numba would cost more than the 0.0 s it saves"
     assert report["Q8_0"] == "ggml: the only encoder of this type"
     assert report["F32"] == "numpy: plain floats"
 
@@ -178,6 +178,17 @@ def test_without_numba_ggml_serves() -> None:
         f"print(choose_kernels({{12: {PLENTY}}}).report())\n"
     )
     assert "ggml: numba is not usable" in run_fresh(program)
+
+
+def test_without_compiled_code_a_middling_job_goes_to_ggml(tmp_path: Path) -> None:
+    native = NATIVE_TYPES[Q4_K]
+    one_second = int(native.ggml_rate * usable_cores() / (1 - 1 / native.speedup))
+    program = (
+        "from loragraft.export.quantize.kernels import choose_kernels\n"
+        f"print(choose_kernels({{12: {one_second}}}).report())\n"
+    )
+    out = run_fresh(program, NUMBA_CACHE_DIR=str(tmp_path))
+    assert "ggml: compiling ours would cost about 6.5 s and save 1.0 s" in out
 
 
 def test_a_short_job_loads_neither_numba_nor_llama_cpp() -> None:

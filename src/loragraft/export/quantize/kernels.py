@@ -25,6 +25,7 @@ from loragraft.export.quantize.ggml import Ggml, check_buffers, load_ggml, type_
 from loragraft.export.quantize.native import (
     LOAD_SECONDS,
     NATIVE_TYPES,
+    compile_cost,
     differing_weights,
     is_compiled,
     load_encoder,
@@ -120,6 +121,11 @@ def choose_kernels(
         UnsupportedError: a type that ggml cannot encode without an importance matrix.
     """
     ggml = load_ggml()
+    saved = {
+        qtype: saved_seconds(NATIVE_TYPES[qtype], count)
+        for qtype, count in elements.items()
+        if qtype in NATIVE_TYPES
+    }
     choices = {}
     for qtype in sorted(elements):
         if qtype in FLOAT_TYPES:
@@ -127,7 +133,13 @@ def choose_kernels(
             continue
         ggml.prepare(qtype)
         given = (encoders or {}).get(qtype)
-        choices[qtype] = _choose(qtype, elements[qtype], prefer, given, ggml)
+        if qtype not in saved:
+            choices[qtype] = Choice("ggml", "the only encoder of this type")
+        elif prefer == "ggml":
+            choices[qtype] = Choice("ggml", "asked for")
+        else:
+            reason = _not_worth_it(qtype, saved, given) if prefer == "auto" else None
+            choices[qtype] = Choice("ggml", reason) if reason else _native(qtype, given, ggml)
     return Kernels(ggml, choices)
 
 
@@ -138,32 +150,33 @@ def dequantize_rows(qtype: int, data: NDArray[np.uint8]) -> NDArray[np.float32]:
     return dequantize(data, GGMLQuantizationType(qtype))
 
 
-def _choose(
-    qtype: int, count: int, prefer: Preference, given: Encoder | None, ggml: Ggml
-) -> Choice:
-    if qtype not in NATIVE_TYPES:
-        return Choice("ggml", "the only encoder of this type")
-    if prefer == "ggml":
-        return Choice("ggml", "asked for")
+def _not_worth_it(qtype: int, saved: Mapping[int, float], given: Encoder | None) -> str | None:
+    """Why our encoder would not pay, None where it does; `saved` has seconds by type."""
+    total = sum(saved.values())
+    if total < LOAD_SECONDS:
+        return f"loading numba would cost more than the {saved[qtype]:.1f} s it saves"
     native = NATIVE_TYPES[qtype]
-    saved = saved_seconds(native, count)
-    if prefer == "auto" and saved < LOAD_SECONDS:
-        return Choice("ggml", f"{count:,} weights: loading numba would cost more than it saves")
     try:
         encoder = load_encoder(native) if given is None else given
+    except ImportError as error:
+        return f"numba is not usable ({error})"
+    if given is not None or is_compiled(encoder):
+        return None
+    cost = compile_cost(native, saved[qtype] / total)
+    if saved[qtype] >= cost:
+        return None
+    return f"compiling ours would cost about {cost:.1f} s and save {saved[qtype]:.1f} s"
+
+
+def _native(qtype: int, given: Encoder | None, ggml: Ggml) -> Choice:
+    """Take our encoder if it can run here and passes its check."""
+    try:
+        encoder = load_encoder(NATIVE_TYPES[qtype]) if given is None else given
         unit = vector_unit()
     except ImportError as error:
         return Choice("ggml", f"numba is not usable ({error})")
     if unit is None:
         return Choice("ggml", "the processor has no AVX2")
-    if prefer == "auto" and given is None and not is_compiled(encoder):
-        cost = native.compile_seconds + LOAD_SECONDS
-        if saved < cost:
-            return Choice(
-                "ggml",
-                f"{count:,} weights: compiling would cost about {cost:.0f} s "
-                f"and save {saved:.1f} s",
-            )
     return _checked(qtype, encoder, unit, ggml)
 
 

@@ -35,18 +35,21 @@ class NativeType:
     ggml_rate: float
     # How often faster ours is, at the least.
     speedup: float
-    # Seconds until the first block is encoded, without numba's cache.
+    # Seconds to compile it once numba is at work.
     compile_seconds: float
 
 
 NATIVE_TYPES = {
-    int(GGMLQuantizationType.Q4_K): NativeType("q4_k", "encode_q4_k", 15e6, 5.0, 6.0),
-    int(GGMLQuantizationType.Q5_K): NativeType("q5_k", "encode_q5_k", 16e6, 5.0, 6.0),
-    int(GGMLQuantizationType.Q6_K): NativeType("q6_k", "encode_q6_k", 34e6, 3.5, 2.0),
+    int(GGMLQuantizationType.Q4_K): NativeType("q4_k", "encode_q4_k", 15e6, 5.0, 2.5),
+    int(GGMLQuantizationType.Q5_K): NativeType("q5_k", "encode_q5_k", 16e6, 5.0, 2.0),
+    int(GGMLQuantizationType.Q6_K): NativeType("q6_k", "encode_q6_k", 34e6, 3.5, 1.5),
 }
 
 # Importing numba and reading compiled code back takes 0.3 to 0.5 s.
 LOAD_SECONDS = 0.5
+
+# The first function that numba compiles in a process pays for its own start, whichever it is.
+FIRST_COMPILE_SECONDS = 3.5
 
 # Below AVX2 our vectors are no wider than what ggml's compiler uses, and nothing is gained.
 NEEDED_FEATURE = "avx2"
@@ -59,6 +62,11 @@ BLOCK = 256
 def saved_seconds(native: NativeType, elements: int) -> float:
     """Wall seconds that our encoder takes off ggml's, all cores busy, compilation apart."""
     return elements / (native.ggml_rate * usable_cores()) * (1.0 - 1.0 / native.speedup)
+
+
+def compile_cost(native: NativeType, share: float) -> float:
+    """Seconds to start and compile, `share` (0 to 1) of the common part being this type's."""
+    return native.compile_seconds + share * (LOAD_SECONDS + FIRST_COMPILE_SECONDS)
 
 
 def usable_cores() -> int:
