@@ -1,0 +1,1 @@
+"""What a finished folder needs: checksums, metadata, atomic publication, resume, locks, room."""

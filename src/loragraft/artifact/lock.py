@@ -1,0 +1,69 @@
+"""One process at a time for one output."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from loragraft.errors import LockedError, UnavailableError
+
+
+def _owner_path(path: Path) -> Path:
+    # Beside the lock, not in it: opening a lock file may empty it, and Windows lets nobody
+    # read a file that is locked.
+    return path.with_name(path.name + ".owner")
+
+
+def _describe_owner(path: Path) -> str:
+    try:
+        owner = json.loads(_owner_path(path).read_text(encoding="utf-8"))
+        return f"process {owner['pid']} on {owner['host']}, since {owner['since']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"
+
+
+def _write_owner(path: Path) -> None:
+    since = time.strftime("%Y-%m-%d %H:%M:%S")
+    owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
+    # Only for the message: a full disk must not stop the work here.
+    with suppress(OSError):
+        _owner_path(path).write_text(json.dumps(owner), encoding="utf-8")
+
+
+@contextmanager
+def hold_lock(path: Path) -> Iterator[None]:
+    """Hold a lock file while the block runs; the system frees it when the process dies.
+
+    Args:
+        path: The lock file; its folder must exist. It stays behind, empty.
+
+    Raises:
+        LockedError: At once, if another holds it; names its process.
+        UnavailableError: If the file system has no locks.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise LockedError(
+            f"{path} is held by {_describe_owner(path)}. Wait until it is done, stop it, or "
+            "choose another name. The lock frees itself when that process ends."
+        ) from None
+    except NotImplementedError as error:
+        raise UnavailableError(
+            f"{path} cannot be locked: {error}. Choose an output folder on a local disk."
+        ) from None
+    try:
+        _write_owner(path)
+        yield
+    finally:
+        with suppress(OSError):
+            _owner_path(path).unlink(missing_ok=True)
+        lock.release()

@@ -1,0 +1,136 @@
+"""``EXPERIMENT_METADATA.json``: what a folder holds, where it came from, how it was checked."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from datetime import date, datetime
+from pathlib import Path, PurePath
+from typing import Any
+
+from loragraft.artifact.checksums import CHECKSUMS_NAME, read_checksums, write_checksums
+from loragraft.artifact.files import write_atomically
+from loragraft.artifact.hashing import sha256_file
+from loragraft.errors import BundleError
+
+METADATA_NAME = "EXPERIMENT_METADATA.json"
+
+SCHEMA_VERSION = 1
+"""Raised when a reader of the old form would misunderstand the new one."""
+
+
+def plain(value: object) -> Any:  # noqa: ANN401 - JSON is what it is
+    """Turn a value into what JSON can hold, exactly and portably.
+
+    Paths become strings, dataclasses objects, numpy scalars numbers. NaN and the infinities
+    become the strings ``"NaN"``, ``"Infinity"`` and ``"-Infinity"``: JSON has no such numbers,
+    and a gate that measured one must not lose it.
+
+    Raises:
+        TypeError: If a value has no such form.
+    """
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else json.dumps(value)
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted((plain(item) for item in value), key=str)
+    return _plain_object(value)
+
+
+def _plain_object(value: object) -> Any:  # noqa: ANN401
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, (datetime, date)):
+        return value.isoformat()
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain(asdict(value))
+    item = getattr(value, "item", None)
+    if callable(item) and not hasattr(value, "__len__"):
+        return plain(item())
+    raise TypeError(f"{type(value).__name__} has no place in {METADATA_NAME}.")
+
+
+def merge_metadata(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay new metadata over old.
+
+    Objects are merged key by key; everything else, lists included, is replaced. A None in the
+    new metadata stands for "known to be nothing" and replaces as well.
+    """
+    merged = dict(old)
+    for key, value in new.items():
+        before = merged.get(key)
+        both = isinstance(before, Mapping) and isinstance(value, Mapping)
+        merged[key] = merge_metadata(before, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def write_metadata(folder: Path, metadata: Mapping[str, Any]) -> Path:
+    """Write a folder's metadata, whole or not at all, with the schema's version first.
+
+    Returns:
+        The path of the file.
+    """
+    path = folder / METADATA_NAME
+    body = plain({"schema_version": SCHEMA_VERSION, **metadata})
+    text = json.dumps(body, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    # Names of files may hold bytes that are no UTF-8; JSON then spells them as escapes.
+    try:
+        data = text.encode("utf-8")
+    except UnicodeEncodeError:
+        data = (json.dumps(body, indent=2, allow_nan=False) + "\n").encode("ascii")
+    write_atomically(path, data)
+    return path
+
+
+def read_metadata(folder: Path) -> dict[str, Any]:
+    """Read a folder's metadata.
+
+    Raises:
+        BundleError: If it is missing, broken or of a newer schema than this version reads.
+    """
+    path = folder / METADATA_NAME
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BundleError(
+            f"{path} cannot be read ({error.strerror}): {folder} is not a bundle."
+        ) from None
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise BundleError(f"{path} is not readable as JSON: {error}.") from None
+    version = value.get("schema_version") if isinstance(value, dict) else None
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise BundleError(f"{path} has no 'schema_version': it was not written by loragraft.")
+    if version > SCHEMA_VERSION:
+        raise BundleError(
+            f"{path} has schema version {version}; this loragraft reads up to {SCHEMA_VERSION}. "
+            "Upgrade loragraft."
+        )
+    assert isinstance(value, dict)
+    return value
+
+
+def update_metadata(folder: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay changes over a folder's metadata, and renew its line in ``checksums.txt``.
+
+    Each file is replaced atomically, one after the other: a crash in between shows as a changed
+    metadata file, and the same update mends it.
+
+    Returns:
+        The metadata as it now stands.
+
+    Raises:
+        BundleError: If metadata or an existing checksum list cannot be read.
+    """
+    before = read_metadata(folder) if (folder / METADATA_NAME).exists() else {}
+    path = write_metadata(folder, merge_metadata(before, changes))
+    if (folder / CHECKSUMS_NAME).exists():
+        digests = read_checksums(folder)
+        write_checksums(folder, {**digests, METADATA_NAME: sha256_file(path)})
+    return read_metadata(folder)

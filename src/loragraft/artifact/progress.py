@@ -1,0 +1,42 @@
+"""How a long job tells how far it is."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Someone who wants to know. Every method may be called from any thread."""
+
+    def begin(self, stage: str, total: int) -> None:
+        """Start a stage, ending the one before.
+
+        Args:
+            stage: What is being done, as a short phrase ("Writing Q4_K_M").
+            total: How many bytes it will handle; 0 if that is not known.
+        """
+
+    def advance(self, count: int) -> None:
+        """Say that so many more bytes of the stage are done."""
+
+    def note(self, text: str) -> None:
+        """Say something worth reading, one sentence, at any time."""
+
+    def end(self) -> None:
+        """End the last stage."""
+
+
+class Silent:
+    """A progress that nobody watches."""
+
+    def begin(self, stage: str, total: int) -> None:
+        """Do nothing."""
+
+    def advance(self, count: int) -> None:
+        """Do nothing."""
+
+    def note(self, text: str) -> None:
+        """Do nothing."""
+
+    def end(self) -> None:
+        """Do nothing."""

@@ -1,0 +1,139 @@
+"""From what a user names, a path or a Hub repository, to a folder on this disk."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from loragraft.checkpoint.bases import full_precision_name
+from loragraft.errors import CheckpointError, InputError, UnavailableError
+
+_REPOSITORY = re.compile(r"(?P<id>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[\w./-]+))?")
+
+BASE_PATTERNS = ("*.safetensors", "*.json", "*.jinja", "tokenizer.model", "*.txt")
+"""What a checkpoint consists of; pickles, GGUF files and ONNX exports are left where they are."""
+ADAPTER_PATTERNS = ("adapter*", "*.json", "*.jinja", "tokenizer.model", "checkpoint-*/adapter*")
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A folder, the Hub's name for it if it has one, and what was decided on the way."""
+
+    folder: Path
+    repository: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+def looks_like_repository(text: str) -> bool:
+    """Whether a text that is no existing path could name a Hub repository."""
+    return _REPOSITORY.fullmatch(text) is not None and not text.startswith((".", "/", "~"))
+
+
+def resolve_folder(text: str, patterns: Sequence[str], what: str) -> Resolved:
+    """Return the folder of a path or of a Hub repository, downloading what is missing.
+
+    Args:
+        text: An existing path, or ``owner/name`` with ``@revision`` if wanted.
+        patterns: Files that are wanted of a repository.
+        what: What is looked for, for messages.
+
+    Raises:
+        InputError: If it is neither.
+        UnavailableError: If the Hub cannot be reached or refuses.
+    """
+    path = Path(text).expanduser()
+    if path.exists():
+        return Resolved(path)
+    match = _REPOSITORY.fullmatch(text)
+    if match is None or not looks_like_repository(text):
+        raise InputError(
+            f"{text} does not exist, and it is no repository name either (owner/name). Give the "
+            f"path of {what}, or its name on the Hugging Face Hub."
+        )
+    folder = _snapshot(match["id"], match["revision"], patterns)
+    return Resolved(folder, match["id"], (f"{text} is read from {folder}",))
+
+
+def _snapshot(repository: str, revision: str | None, patterns: Sequence[str]) -> Path:
+    from huggingface_hub import snapshot_download
+
+    with _explain_hub(repository):
+        return Path(
+            snapshot_download(repository, revision=revision, allow_patterns=list(patterns))
+        )
+
+
+@contextmanager
+def _explain_hub(repository: str) -> Iterator[None]:
+    """Turn the Hub client's errors into ours."""
+    from huggingface_hub import errors
+
+    try:
+        yield
+    except errors.GatedRepoError:
+        raise UnavailableError(
+            f"{repository} is gated. Accept its licence on its page at the Hub, then log in with "
+            "`hf auth login` and run the command again."
+        ) from None
+    except errors.RevisionNotFoundError:
+        raise InputError(f"{repository} has no such revision. Leave @revision out.") from None
+    except errors.RepositoryNotFoundError:
+        raise InputError(
+            f"There is no path and no public repository {repository}. Check the spelling; for a "
+            "private one log in with `hf auth login`."
+        ) from None
+    except errors.HFValidationError as error:
+        raise InputError(f"{repository} cannot name a repository: {error}") from None
+    except (errors.LocalEntryNotFoundError, errors.HfHubHTTPError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UnavailableError(
+            f"{repository} is no folder here, not in the Hub's cache, and could not be "
+            f"downloaded: {reason} Check the connection, or give the path of a local copy."
+        ) from None
+
+
+def resolve_checkpoint(text: str) -> Resolved:
+    """Return a base checkpoint's folder; a quantized repository leads to the full-precision one.
+
+    Raises:
+        InputError: If nothing of that name exists.
+        UnavailableError: If it would have to be downloaded and cannot be.
+    """
+    if not Path(text).expanduser().exists():
+        full = full_precision_name(text.partition("@")[0])
+        if full is not None:
+            name, reason = full
+            found = resolve_folder(name, BASE_PATTERNS, "a base checkpoint")
+            note = f"{text} is {reason} of {name}, which is taken as base"
+            return Resolved(found.folder, found.repository, (note, *found.notes))
+    return resolve_folder(text, BASE_PATTERNS, "a base checkpoint")
+
+
+def resolve_adapter(text: str) -> Resolved:
+    """Return an adapter's path or folder."""
+    return resolve_folder(text, ADAPTER_PATTERNS, "an adapter")
+
+
+def resolve_claim(claim: str | None, adapter: Path) -> Resolved:
+    """Return the base that an adapter names.
+
+    Raises:
+        CheckpointError: If it names none, or one that is not to be had.
+    """
+    if not claim:
+        raise CheckpointError(
+            f"{adapter} does not say which base it was trained on. Give the base before it."
+        )
+    try:
+        found = resolve_checkpoint(claim)
+    except InputError as error:
+        raise CheckpointError(
+            f"{adapter} says it was trained on {claim}, which cannot be found: {error} "
+            "Give the base before the adapter."
+        ) from None
+    return Resolved(
+        found.folder, found.repository, (f"the base {claim} is the adapter's own claim", *found.notes)
+    )

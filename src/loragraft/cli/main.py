@@ -1,0 +1,93 @@
+"""The root command: groups by name, errors turned into messages and exit codes.
+
+Exit codes: 0 done; 1 a check failed or the verdict is no; 2 bad usage or input; 3 a part outside
+loragraft is unavailable; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from types import FrameType
+from typing import Any, NoReturn, cast
+
+import click
+
+from loragraft import __version__
+from loragraft.errors import LoragraftError
+
+INTERRUPTED = 130
+"""128 + SIGINT, as shells report it."""
+
+GROUPS: Mapping[str, tuple[str, str]] = {
+    "export": ("loragraft.cli.export:export", "Merge, convert, quantize and check a model."),
+}
+"""Command to where it is and what ``loragraft --help`` says of it, so that help imports none."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are run or asked for help."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands' names."""
+        return sorted(GROUPS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        if cmd_name not in GROUPS:
+            return None
+        module, _, attribute = GROUPS[cmd_name][0].partition(":")
+        return cast(click.Command, getattr(importlib.import_module(module), attribute))
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, GROUPS[name][1]) for name in self.list_commands(ctx)])
+
+    def main(  # type: ignore[override]
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        **extra: Any,  # noqa: ANN401 - click's own
+    ) -> NoReturn:
+        """Run a command and exit with its code; a bug keeps its traceback."""
+        extra["standalone_mode"] = False
+        _treat_termination_as_interruption()
+        try:
+            result = super().main(args, prog_name, **extra)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(2)
+        except LoragraftError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(error.exit_code)
+        except (KeyboardInterrupt, click.Abort):
+            click.echo(
+                "\nInterrupted. What is finished is kept: the same command goes on from there.",
+                err=True,
+            )
+            sys.exit(INTERRUPTED)
+        except BrokenPipeError:
+            sys.stderr.close()
+            sys.exit(1)
+        sys.exit(result if isinstance(result, int) else 0)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _treat_termination_as_interruption() -> None:
+    """Let SIGTERM unwind as Ctrl-C does, so that locks are freed and files closed."""
+    try:
+        signal.signal(signal.SIGTERM, _interrupt)
+    except ValueError:  # not in the main thread: embedded in another program
+        return
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="loragraft")
+def main() -> None:
+    """Carry a LoRA adapter from "I found or trained this" to a verified, served model."""

@@ -1,0 +1,65 @@
+"""Reports on stdout: tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PIPE_WIDTH = 160
+"""Columns of a table that goes into a file or a pipe, where there is no terminal to ask."""
+
+VERDICT_STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red", "allowed": "magenta",
+                  "skipped": "dim"}  # fmt: skip
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """Print a report as JSON."""
+    from loragraft.artifact.metadata import plain
+
+    click.echo(json.dumps(plain(value), indent=2, ensure_ascii=False))
+
+
+def console() -> Console:
+    """Return rich's console for stdout."""
+    from rich.console import Console
+
+    return Console(
+        width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False, soft_wrap=False
+    )
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table; cells are text, not markup."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell, style=VERDICT_STYLES.get(cell, "")) for cell in row))
+    console().print(table)
+
+
+def print_gates(gates: Sequence[Mapping[str, Any]]) -> None:
+    """Print gates with what they measured; the next step follows where there is one."""
+    rows = [
+        [g["name"], g["verdict"],
+         g["measured"] + (f"\n{g['next_step']}" if g["next_step"] else ""), g["expected"]]
+        for g in gates
+    ]  # fmt: skip
+    print_table("Gates", ["gate", "verdict", "measured", "expected"], rows)
+
+
+def print_warnings(warnings: Sequence[str]) -> None:
+    """Print what a person should read, on stderr."""
+    for text in warnings:
+        click.echo(f"Note: {text}", err=True)
