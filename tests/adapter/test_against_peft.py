@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
+from loragraft.adapter.checks import CheckContext, check_rank
 from loragraft.adapter.config import streamable
 from loragraft.adapter.findings import Severity, worst
 from loragraft.adapter.match import match_modules
@@ -289,6 +290,7 @@ def test_patterns_give_pefts_scaling(
     pico: Model,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
+    ranks, alphas = dict(sorted(ranks.items())), dict(sorted(alphas.items()))  # see the next test
     folder = save(
         pico, tmp_path_factory.mktemp("patterns"), r=rank, lora_alpha=alpha, rank_pattern=ranks,
         alpha_pattern=alphas, use_rslora=rslora, target_modules=["q_proj", "v_proj", "up_proj"],
@@ -297,6 +299,19 @@ def test_patterns_give_pefts_scaling(
     with open_adapter(folder) as adapter:
         scaling = {name: module.scaling for name, module in adapter.modules.items()}
         assert scaling == {name: layer.scaling["default"] for name, layer in layers.items()}
+
+
+def test_peft_sorts_patterns_on_saving_and_the_reader_sees_what_that_breaks(
+    pico: Model, tmp_path: Path
+) -> None:
+    patterns = {"q_proj": 1, "layers.0.self_attn.q_proj": 2}  # in training the first one wins
+    folder = save(pico, tmp_path, rank_pattern=patterns, target_modules=["q_proj"])
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        load(pico, folder)
+    with open_adapter(folder) as adapter:
+        finding = check_rank(CheckContext(adapter))
+    assert finding is not None
+    assert finding.severity is Severity.FAIL
 
 
 def rewrite(folder: Path, change: Callable[[str], str], **config: object) -> Path:
@@ -353,6 +368,19 @@ def test_magnitudes_without_use_dora_are_ignored_by_peft_and_reported(
     assert lora_layers(load(pico, dora)).keys() == lora_layers(load(pico, plain)).keys()
     with open_adapter(dora) as adapter:
         assert {finding.code for finding in adapter.findings} == {"dora.undeclared"}
+
+
+def test_what_only_the_file_saves_whole_is_loaded_by_peft_and_reported(
+    pico: Model, tmp_path: Path
+) -> None:
+    options = {"target_modules": ["q_proj"], "modules_to_save": ["norm"], "init_lora_weights": True}
+    folder = rewrite(save(pico, tmp_path, **options), str, modules_to_save=None)
+    held = load(pico, folder).state_dict()[f"{PREFIX}model.norm.weight"].numpy()
+    with open_adapter(folder) as adapter:
+        assert {finding.code for finding in adapter.findings} == {"saved.undeclared"}
+        saved = adapter.array(adapter.saved["model.norm.weight"])
+    np.testing.assert_array_equal(held, saved)
+    assert not np.array_equal(saved, pico.state_dict()["model.norm.weight"].numpy())
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,6 @@ PREFIX = "base_model.model."
 DEFAULT_NAME = "default"
 """PEFT's own adapter name: only with it does PEFT load keys that still hold a name."""
 
-EMBEDDING_LAYERS = ("embed_tokens", "lm_head")
-"""PEFT saves these by itself when the vocabulary was resized (``EMBEDDING_LAYER_NAMES``)."""
-
 _LORA_KEY = re.compile(
     r"(?P<module>.+)\.(?P<part>lora_A|lora_B|lora_embedding_A|lora_embedding_B|"
     r"lora_magnitude_vector)(?:\.(?P<rest>.+))?"
@@ -176,7 +173,6 @@ class _Sorter:
             self._pair(module, parts)
         _report_names(self.out, self.names)
         _report_unknown(self.out, self.reasons)
-        _report_config(self.out, self.config)
         return self.out
 
     def _place(self, key: str) -> None:
@@ -335,78 +331,3 @@ def _hint(key: str) -> str:
             "that its keys begin with 'base_model.model.'."
         )
     return "Save the adapter again with PEFT's save_pretrained, or use the engine peft."
-
-
-def _report_config(out: Grouping, config: AdapterConfig) -> None:
-    """Compare what the file holds with what the configuration says of it."""
-    if config.peft_type != "LORA":
-        return
-    out.findings.extend(_dora_findings(out, config))
-    out.findings.extend(_lora_bias_findings(out, config))
-    out.findings.extend(_saved_findings(out, config))
-    undeclared = list(out.biases) if config.bias == "none" else []
-    if undeclared:
-        out.findings.append(warned(
-            "bias.undeclared", f"biases of {quote(undeclared)}, and bias = none in the config",
-            "biases only with bias = all or lora_only",
-            "Find out which configuration trained this file.",
-        ))  # fmt: skip
-
-
-def _dora_findings(out: Grouping, config: AdapterConfig) -> list[Finding]:
-    with_it = [m.name for m in out.modules.values() if m.magnitude_key is not None]
-    without = [m.name for m in out.modules.values() if m.magnitude_key is None]
-    if config.use_dora and without:
-        return [failed(
-            "dora.magnitude_missing", f"no magnitude vector on {quote(without)}",
-            "one on every module, as use_dora = true says",
-            "PEFT would fill in the base's own norms. Fetch the whole file again.",
-        )]  # fmt: skip
-    if not config.use_dora and with_it:
-        return [failed(
-            "dora.undeclared", f"magnitude vectors on {quote(with_it)}, and use_dora = false",
-            "use_dora = true", "PEFT would ignore them. Set use_dora to true if DoRA trained it.",
-        )]  # fmt: skip
-    return []
-
-
-def _lora_bias_findings(out: Grouping, config: AdapterConfig) -> list[Finding]:
-    with_it = [m.name for m in out.modules.values() if m.bias_key is not None]
-    without = [m.name for m in out.modules.values() if m.bias_key is None]
-    if with_it and not config.lora_bias:
-        return [failed(
-            "lora_bias.undeclared", f"biases of B on {quote(with_it)}, and lora_bias = false",
-            "lora_bias = true", "PEFT would ignore them. Set lora_bias to true if it trained so.",
-        )]  # fmt: skip
-    if config.lora_bias and without:
-        return [failed(
-            "lora_bias.missing", f"no bias of B on {quote(without)}",
-            "one on every module, as lora_bias = true says", "Fetch the whole file again.",
-        )]  # fmt: skip
-    return []
-
-
-def _saved_findings(out: Grouping, config: AdapterConfig) -> list[Finding]:
-    found: list[Finding] = []
-    modules = [name.rpartition(".")[0] for name in out.saved]
-    for name in config.modules_to_save:
-        if not any(module.endswith(name) or f".{name}." in f".{module}." for module in modules):
-            found.append(failed(
-                "saved.missing", f"nothing of {name!r} in the file",
-                "the module that modules_to_save names",
-                "PEFT cannot load it either. Fetch the whole file again.",
-            ))  # fmt: skip
-    undeclared = [m for m in modules if not _is_declared(m, config)]
-    if undeclared:
-        found.append(failed(
-            "saved.undeclared", f"{quote(undeclared)}, which modules_to_save does not name",
-            "modules_to_save to name every module saved whole",
-            "Whether PEFT loads it depends on chance. Add it to modules_to_save if it was trained.",
-        ))  # fmt: skip
-    return found
-
-
-def _is_declared(module: str, config: AdapterConfig) -> bool:
-    leaf = module.rpartition(".")[2]
-    inside = any(f".{name}." in f".{module}." for name in config.modules_to_save)
-    return inside or config.saves(module) or leaf in EMBEDDING_LAYERS

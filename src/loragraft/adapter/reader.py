@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loragraft.adapter.config import AdapterConfig, parse_config
+from loragraft.adapter.declared import compare_declarations
 from loragraft.adapter.findings import Finding
 from loragraft.adapter.grouping import Grouping, LoraModule, TokenRows, group_keys
 from loragraft.adapter.locate import AdapterLocation, locate_adapter, read_config
@@ -160,7 +161,9 @@ def open_adapter(path: Path) -> Adapter:
             config, grouping, transposed = convert_mlx(raw, file.tensors)
             return Adapter(location, file, config, grouping, transposed)
         config = parse_config(raw)
-        return Adapter(location, file, config, group_keys(file.tensors, config))
+        grouping = group_keys(file.tensors, config)
+        grouping.findings.extend(compare_declarations(grouping, config))
+        return Adapter(location, file, config, grouping)
     except BaseException:
         file.close()
         raise
