@@ -57,7 +57,7 @@ def found(
 def test_a_healthy_adapter_passes_every_check(tmp_path: Path) -> None:
     findings = found(tmp_path)
     assert [f for f in findings.values() if f.severity is not Severity.PASS] == []
-    applicable = len(CHECKS) - 2  # no known base is claimed, and no layer is left out
+    applicable = len(CHECKS) - 3  # no known base is claimed, no layer left out, no pattern there
     assert len(findings) == applicable
 
 
@@ -66,6 +66,8 @@ HEALTHY: dict[str, tuple[Arrays | None, dict[str, object], dict[str, object]]] =
         changed({f"{Q0}.lora_A.weight": np.ones((2, 64), np.float32),
                  f"{Q0}.lora_B.weight": np.ones((64, 2), np.float32)}),
         {"rank_pattern": {"layers.0.self_attn.q_proj": 2}}, {}),
+    "alpha patterns of one value": (
+        None, {"alpha_pattern": {"q_proj": 8, "layers.0.self_attn.q_proj": 8, "v_proj": 4}}, {}),
     "some layers": (lora_arrays(layers=1), {"layers_to_transform": [0]}, {}),
     "layers by regex": (lora_arrays(layers=1),
                         {"target_modules": r".*layers\.0\.self_attn\.[qv]_proj"}, {}),
@@ -162,6 +164,7 @@ def test_each_failure_is_caught(name: str, tmp_path: Path) -> None:
             {"modules_to_save": ["lm_head"]},
         ),
         ("claim.name", None, {"base_model_name_or_path": "someone/another"}),
+        ("alpha.order", None, {"alpha_pattern": {"q_proj": 8, "layers.0.self_attn.q_proj": 4}}),
     ],
 )
 def test_what_may_be_meant_is_a_warning(

@@ -102,6 +102,23 @@ def check_rank(context: CheckContext) -> Finding | None:
     )  # fmt: skip
 
 
+def check_pattern_order(context: CheckContext) -> Finding | None:
+    """No module fits two alpha patterns of different values.
+
+    The first one counts, but PEFT sorts them when it saves (read in 0.21): which one came first
+    in training is lost. With ranks the shapes would tell; with alpha nothing does.
+    """
+    config = context.adapter.config
+    torn = [name for name in context.adapter.modules if len(set(config.alphas_of(name))) > 1]
+    if not torn:
+        return None
+    return warned(
+        "alpha.order", f"several values of alpha_pattern fit {quote(torn)}", "one value a module",
+        "PEFT sorts these patterns on saving, so the scaling in training may have been another. "
+        "Compare with the training script.",
+    )  # fmt: skip
+
+
 def check_quantized_base(context: CheckContext) -> Finding | None:
     """The base holds full-precision weights."""
     if context.base is None:
@@ -350,6 +367,7 @@ def _plain_name(name: str) -> str:
 CHECKS: tuple[Check, ...] = (
     check_modules,
     check_rank,
+    check_pattern_order,
     check_claimed_shape,
     check_claimed_name,
     check_quantized_base,

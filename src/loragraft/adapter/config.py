@@ -59,6 +59,10 @@ class AdapterConfig:
         """Return alpha of a module, ``alpha_pattern`` applied as PEFT does."""
         return pattern_value(self.alpha_pattern, module, self.lora_alpha)
 
+    def alphas_of(self, module: str) -> tuple[float, ...]:
+        """Return the value of every ``alpha_pattern`` that fits a module; the first one counts."""
+        return tuple(v for k, v in self.alpha_pattern.items() if _fits(k, module))
+
     def scaling_of(self, module: str) -> float:
         """Return the factor before B·A: alpha/r, or alpha/√r with rank-stabilised LoRA."""
         rank = self.rank_of(module)
@@ -125,10 +129,11 @@ def pattern_value(patterns: Mapping[str, _Value], module: str, default: _Value) 
 
     Source: ``get_pattern_key`` in PEFT 0.21: ``(.*\.)?(pattern)$``, in the dictionary's order.
     """
-    for pattern, value in patterns.items():
-        if compile_pattern(rf"(.*\.)?({pattern})$").match(module):
-            return value
-    return default
+    return next((value for pattern, value in patterns.items() if _fits(pattern, module)), default)
+
+
+def _fits(pattern: str, module: str) -> bool:
+    return compile_pattern(rf"(.*\.)?({pattern})$").match(module) is not None
 
 
 def _matches(names: Names, module: str) -> bool:
