@@ -31,7 +31,7 @@ def format_bytes(count: float) -> str:
     if abs(value) < 1024:
         return f"{int(value)} B"
     unit = _UNITS[0]
-    for unit in _UNITS:
+    for unit in _UNITS:  # noqa: B007 - used after the loop
         value /= 1024
         if abs(value) < 1024:
             break

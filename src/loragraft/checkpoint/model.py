@@ -42,7 +42,7 @@ def _index_shards(folder: Path) -> dict[str, str]:
         raise CheckpointError(f"{folder / INDEX_NAME} has no 'weight_map'. Download it again.")
     for name, file in weight_map.items():
         if not isinstance(file, str) or Path(file).name != file:
-            raise CheckpointError(f"{folder / INDEX_NAME} puts {name!r} into the odd file {file!r}.")
+            raise CheckpointError(f"{folder / INDEX_NAME} puts {name!r} into {file!r}.")
     return weight_map
 
 
@@ -55,7 +55,7 @@ def _explain_missing(folder: Path) -> str:
             "transformers' save_pretrained."
         )
     if (folder / "adapter_config.json").exists():
-        return f"{folder} is an adapter, not a base checkpoint. Give the base first, then the adapter."
+        return f"{folder} is an adapter, not a base. Give the base first, then the adapter."
     if any(folder.glob("*.gguf")):
         return f"{folder} holds a GGUF file. Give the Hugging Face checkpoint it was made from."
     return f"{folder} holds no {SINGLE_NAME} and no {INDEX_NAME}: it is not a checkpoint folder."
@@ -88,7 +88,7 @@ class Checkpoint:
         """
         self.folder = Path(folder)
         if not self.folder.is_dir():
-            raise CheckpointError(f"{folder} is not a folder. Give a checkpoint folder or a hub id.")
+            raise CheckpointError(f"{folder} is no folder. Give a checkpoint folder or a hub id.")
         raw = read_json(self.folder / "config.json")
         text = raw.get("text_config")
         self.config: dict[str, Any] = {**raw, **text} if isinstance(text, dict) else raw

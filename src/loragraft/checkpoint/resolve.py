@@ -61,9 +61,7 @@ def _snapshot(repository: str, revision: str | None, patterns: Sequence[str]) ->
     from huggingface_hub import snapshot_download
 
     with _explain_hub(repository):
-        return Path(
-            snapshot_download(repository, revision=revision, allow_patterns=list(patterns))
-        )
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=list(patterns)))
 
 
 @contextmanager
@@ -134,6 +132,5 @@ def resolve_claim(claim: str | None, adapter: Path) -> Resolved:
             f"{adapter} says it was trained on {claim}, which cannot be found: {error} "
             "Give the base before the adapter."
         ) from None
-    return Resolved(
-        found.folder, found.repository, (f"the base {claim} is the adapter's own claim", *found.notes)
-    )
+    note = f"the base {claim} is the adapter's own claim"
+    return Resolved(found.folder, found.repository, (note, *found.notes))

@@ -69,7 +69,7 @@ def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return seen
 
 
-def _parse_entry(name: str, entry: Any, data_start: int) -> TensorInfo:
+def _parse_entry(name: str, entry: Any, data_start: int) -> TensorInfo:  # noqa: ANN401 - JSON
     try:
         dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     except (TypeError, KeyError) as error:

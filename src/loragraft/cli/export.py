@@ -142,17 +142,35 @@ def _request(
 @export.command("merge-and-quantize")
 @_INPUTS
 @_TARGET
-@click.option("--verify", type=click.Choice(["quick", "full"]), default="quick",
-              show_default=True, help="Gates; full adds the divergence from the merged model.")
+@click.option(
+    "--verify",
+    type=click.Choice(["quick", "full"]),
+    default="quick",
+    show_default=True,
+    help="Gates; full adds the divergence from the merged model.",
+)
 @click.option("--prove", is_flag=True, help="Compare a sample of modules with PEFT's own merge.")
 @click.option("--allow", multiple=True, metavar="GATE", help="Publish though this gate fails.")
 @click.option("--replace", is_flag=True, help="Swap an existing bundle of that name.")
-@click.option("--converter", type=PATH, metavar="SCRIPT",
-              help="llama.cpp's convert_hf_to_gguf.py, for other architectures.")
-@click.option("--kernel", type=click.Choice(["auto", "numba", "ggml"]), default="auto",
-              show_default=True, help="K-quant encoder; all give the same bytes.")
-@click.option("--threads", type=click.IntRange(min=0), default=0,
-              help="Encoding threads. [default: all cores]")
+@click.option(
+    "--converter",
+    type=PATH,
+    metavar="SCRIPT",
+    help="llama.cpp's convert_hf_to_gguf.py, for other architectures.",
+)
+@click.option(
+    "--kernel",
+    type=click.Choice(["auto", "numba", "ggml"]),
+    default="auto",
+    show_default=True,
+    help="K-quant encoder; all give the same bytes.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Encoding threads. [default: all cores]",
+)
 @click.option("--dry-run", is_flag=True, help="Only say what would be made (export plan).")
 @_JSON
 def merge_and_quantize(
@@ -273,8 +291,13 @@ def _print_plan(found: ExportPlan, as_json: bool) -> None:
 @export.command()
 @_INPUTS
 @click.option("-o", "--output", "out", type=PATH, required=True, help="The checkpoint's folder.")
-@click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
-              default="auto", show_default=True, help="Type of the merged weights.")
+@click.option(
+    "--dtype",
+    type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
+    default="auto",
+    show_default=True,
+    help="Type of the merged weights.",
+)
 @click.option("--replace", is_flag=True, help="Swap an existing folder of that name.")
 @_JSON
 def merge(
@@ -302,8 +325,9 @@ def merge(
 @export.command("lora-gguf")
 @click.argument("inputs", nargs=-1, required=True, metavar="[BASE] ADAPTER")
 @click.option("-o", "--output", "out", type=PATH, required=True, help="The GGUF file.")
-@click.option("--scale", type=float, default=1.0, show_default=True,
-              help="Factor on the adapter's own scale.")
+@click.option(
+    "--scale", type=float, default=1.0, show_default=True, help="Factor on the adapter's own scale."
+)
 @click.option("--dtype", type=click.Choice(["f32", "f16"]), default="f32", show_default=True)
 @click.option("--replace", is_flag=True, help="Swap an existing file.")
 @_JSON

@@ -40,17 +40,18 @@ def source_rows(rows: NDArray[np.intp], total: int, heads: int | None) -> NDArra
     width = total // heads
     head, within = np.divmod(rows, width)
     pair, half = np.divmod(within, 2)
-    return head * width + half * (width // 2) + pair
+    order: NDArray[np.intp] = head * width + half * (width // 2) + pair
+    return order
 
 
-def change_name(source: TensorSource) -> str | None:
+def change_name(source: TensorSource) -> str:
     """Return the name under which adapters change a tensor.
 
     An untied head may read the embedding's rows, but only a change of ``lm_head`` lands on it.
     """
     if source.gguf_name == "output.weight":
         return HEAD_NAME
-    return source.source
+    return source.source or ""
 
 
 class TensorRows:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from loragraft import __version__
+from loragraft.adapter.locate import locate_adapter
 from loragraft.artifact.checksums import CHECKSUMS_NAME, write_checksums
 from loragraft.artifact.files import write_atomically
 from loragraft.artifact.hash_cache import cached_sha256
@@ -18,8 +19,8 @@ from loragraft.artifact.metadata import METADATA_NAME, read_metadata, write_meta
 from loragraft.checkpoint.model import read_json
 from loragraft.errors import LoragraftError
 from loragraft.export.card import render_card
-from loragraft.export.modelfile import render_modelfile, stop_texts
-from loragraft.export.prepare import Layout, OpenAdapter
+from loragraft.export.modelfile import render_modelfile
+from loragraft.export.prepare import OpenAdapter
 from loragraft.export.request import ExportReport, ExportRequest
 
 MODELFILE_NAME = "Modelfile"
@@ -79,11 +80,21 @@ def training_facts(folder: Path) -> dict[str, Any]:
 
 
 def describe_inputs(
-    request: ExportRequest, layout: Layout, base_hashes: BaseHashes
+    request: ExportRequest,
+    architecture: str,
+    base_hashes: BaseHashes,
+    adapters: Sequence[OpenAdapter] = (),
 ) -> dict[str, Any]:
-    """Return the metadata's account of what went in, apart from the report."""
-    folder = request.adapters[-1][0] if request.adapters else None
-    adapters = [_describe_adapter(opened) for opened in layout.adapters]
+    """Return the metadata's account of what went in, apart from the report.
+
+    Args:
+        request: What was asked for.
+        architecture: Name of the model's family.
+        base_hashes: SHA256 of the base's shards.
+        adapters: Opened adapters; where PEFT merged, those of the request are named.
+    """
+    described = [_describe_adapter(opened) for opened in adapters]
+    folder = locate_adapter(request.adapters[-1][0]).folder if request.adapters else None
     return {
         "kind": BUNDLE_KIND,
         "name": request.name,
@@ -91,36 +102,51 @@ def describe_inputs(
         "base": {
             "id": request.base_id,
             "path": str(request.base),
-            "architecture": layout.family.name,
+            "architecture": architecture,
             "shards": base_hashes,
         },
-        "adapters": adapters or [{"path": str(p), "scale": s} for p, s in request.adapters],
+        "adapters": described or [_name_adapter(path, s) for path, s in request.adapters],
         "precision": request.precision,
         "tools": tool_versions(),
         **(training_facts(folder) if folder is not None else {}),
     }
 
 
-def _generation_config(layout: Layout) -> Mapping[str, Any]:
-    path = layout.base.folder / "generation_config.json"
+def _name_adapter(path: Path, scale: float) -> dict[str, Any]:
+    found = locate_adapter(path)
+    return {"path": str(path), "sha256": sha256_file(found.weights), "scale": scale}
+
+
+def read_generation_config(folder: Path) -> Mapping[str, Any]:
+    """Return a checkpoint's ``generation_config.json``, empty where it has none."""
+    path = folder / "generation_config.json"
     return read_json(path) if path.exists() else {}
 
 
 def fill_bundle(
     folder: Path,
     request: ExportRequest,
-    layout: Layout,
     report: ExportReport,
     inputs: Mapping[str, Any],
+    *,
+    stops: Sequence[str],
+    context: int | None,
 ) -> None:
-    """Write everything that belongs to a bundle beside the GGUF files that are there."""
-    stops = stop_texts(layout.vocabulary, _generation_config(layout))
-    context = layout.base.config.get("max_position_embeddings")
+    """Write everything that belongs to a bundle beside the GGUF files that are there.
+
+    Args:
+        folder: The staging folder.
+        request: What was asked for.
+        report: What was made.
+        inputs: As :func:`describe_inputs` gives them.
+        stops: Texts that end an answer, for the Modelfile.
+        context: The model's context length.
+    """
     modelfile = render_modelfile(report.files[0].name, stops, context)
     write_atomically(folder / MODELFILE_NAME, modelfile.encode("utf-8"))
     body = {key: value for key, value in report.to_json().items() if key != "bundle"}
-    write_metadata(folder, {**inputs, "context_length": context, "export": body})
-    card = render_card(request, layout, report, inputs)
+    write_metadata(folder, {**inputs, "context_length": context, **body})
+    card = render_card(request, report, inputs)
     write_atomically(folder / CARD_NAME, card.encode("utf-8"))
     digests = {file.name: file.sha256 for file in report.files}
     for name in (MODELFILE_NAME, METADATA_NAME, CARD_NAME):

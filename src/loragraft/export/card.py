@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from loragraft.artifact.space import format_bytes
-from loragraft.export.prepare import Layout
 from loragraft.export.request import ExportedFile, ExportReport, ExportRequest
 
 
@@ -21,20 +20,16 @@ def _front_matter(request: ExportRequest, report: ExportReport) -> list[str]:
 
 def _file_row(file: ExportedFile) -> str:
     types = ", ".join(f"{count} {name}" for name, count in file.type_counts.items())
-    return (
-        f"| `{file.name}` | {format_bytes(file.nbytes)} | {file.bits_per_weight:.2f} | {types} |"
-    )
+    return f"| `{file.name}` | {format_bytes(file.nbytes)} | {file.bits_per_weight:.2f} | {types} |"
 
 
 def _escape(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def render_card(
-    request: ExportRequest, layout: Layout, report: ExportReport, inputs: Mapping[str, Any]
-) -> str:
+def render_card(request: ExportRequest, report: ExportReport, inputs: Mapping[str, Any]) -> str:
     """Return the card as Markdown with the Hub's front matter."""
-    base = request.base_id or layout.base.folder.name
+    base = request.base_id or request.base.resolve().name
     first = report.files[0]
     lines = _front_matter(request, report)
     lines += [f"# {request.name}", ""]
@@ -47,11 +42,9 @@ def render_card(
     lines += ["| --- | --- | --- | --- |", *(_file_row(file) for file in report.files), ""]
     for file in report.files:
         if file.fallbacks:
-            counts = ", ".join(f"{n} tensors to {name}" for name, n in file.fallbacks.items())
-            lines += [
-                f"In `{file.name}` rows too short for the wanted type fell back: {counts}.",
-                "",
-            ]
+            lines += [f"In `{file.name}` some types had to give way:", ""]
+            lines += [f"- {count} tensors: {why}" for why, count in file.fallbacks.items()]
+            lines += [""]
     lines += ["## Gates", "", "| gate | verdict | measured | expected |"]
     lines += ["| --- | --- | --- | --- |"]
     for gate in report.gates:

@@ -110,7 +110,7 @@ class Changes:
 
 
 def low_rank_term(adapter: Adapter, module: LoraModule, factor: float) -> LowRankTerm:
-    """Read one module's matrices (a few MiB at most) into a term; ``factor`` is the user's scale."""
+    """Read one module's matrices (a few MiB) into a term; ``factor`` is the user's scale."""
     a, b = adapter.array(module.a_key), adapter.array(module.b_key)
     if module.kind == "embedding":
         a, b = np.ascontiguousarray(b.T), np.ascontiguousarray(a.T)
@@ -124,7 +124,8 @@ def round_to_bf16(values: FloatArray) -> FloatArray:
     """Round finite float32 values to the nearest bfloat16, ties to even, in float32."""
     bits = np.ascontiguousarray(values).view(np.uint32)
     rounded = bits + (np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1)))
-    return (rounded & np.uint32(0xFFFF0000)).view(np.float32)
+    result: FloatArray = (rounded & np.uint32(0xFFFF0000)).view(np.float32)
+    return result
 
 
 class MergedTensor:
@@ -178,7 +179,8 @@ class MergedTensor:
             return term.apply(values, slice(start, stop))
         if isinstance(term, BiasTerm):
             part = term.values[start:stop] * np.float32(term.scale)
-            return part if term.replaces else values + part
+            summed: FloatArray = part if term.replaces else values + part
+            return summed
         inside = (term.indices >= start) & (term.indices < stop)
         values[term.indices[inside] - start] = term.values[inside]
         return values

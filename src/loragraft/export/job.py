@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from loragraft import __version__
@@ -19,36 +18,27 @@ from loragraft.artifact.progress import Progress, Silent
 from loragraft.artifact.publish import Staging
 from loragraft.artifact.space import require_disk
 from loragraft.errors import InputError
-from loragraft.export.bundle import BaseHashes, describe_inputs, fill_bundle, hash_base
+from loragraft.export.bundle import (
+    BaseHashes,
+    describe_inputs,
+    fill_bundle,
+    hash_base,
+    read_generation_config,
+)
 from loragraft.export.engine import choose_engine, merged_base
 from loragraft.export.gates import judge
 from loragraft.export.judging import gates_after, gates_before
 from loragraft.export.memory import PeakMemory
 from loragraft.export.mix.assign import bits_per_weight, fallbacks, type_counts
+from loragraft.export.modelfile import stop_texts
 from loragraft.export.prepare import Layout, lay_out, open_base
 from loragraft.export.quantize.kernels import Kernels, choose_kernels
-from loragraft.export.request import ExportedFile, ExportReport, ExportRequest
+from loragraft.export.request import Clock, ExportedFile, ExportReport, ExportRequest
 from loragraft.export.stream import stream_tensors
 from loragraft.export.writer import GgufOutput, write_header
 
 BUNDLE_EXTRA_BYTES = 4 << 20
 """Room for a bundle's text files, its journal and the header written twice."""
-
-
-@dataclass
-class Clock:
-    """Seconds by phase."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Add the time of the block to a phase."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
 @dataclass(frozen=True)
@@ -201,6 +191,10 @@ def run_export(request: ExportRequest, progress: Progress | None = None) -> Expo
     """
     progress = progress or Silent()
     check_request(request)
+    if request.converter is not None:
+        from loragraft.export.converted import run_converted
+
+        return run_converted(request, progress)
     clock = Clock()
     with ExitStack() as stack:
         peak = stack.enter_context(PeakMemory())
@@ -238,8 +232,12 @@ def run_export(request: ExportRequest, progress: Progress | None = None) -> Expo
             warnings=[*request.notes, *layout.warnings],
         )
         with clock.phase("publish"):
-            inputs = describe_inputs(request, layout, hashes())
-            fill_bundle(staging.folder, request, layout, report, inputs)
+            name = layout.family.name
+            inputs = describe_inputs(request, name, hashes(), layout.adapters)
+            generation = read_generation_config(layout.base.folder)
+            stops = stop_texts(layout.vocabulary, generation)
+            context = layout.base.config.get("max_position_embeddings")
+            fill_bundle(staging.folder, request, report, inputs, stops=stops, context=context)
             staging.publish()
         progress.end()
     return replace(report, seconds=clock.seconds, peak_memory=peak.peak)
@@ -251,4 +249,3 @@ def _hash_in_background(files: Sequence[Path], stack: ExitStack) -> Callable[[],
     stack.callback(pool.shutdown, wait=False, cancel_futures=True)
     future: Future[BaseHashes] = pool.submit(hash_base, files)
     return future.result
-

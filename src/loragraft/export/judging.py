@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +25,7 @@ from loragraft.export.prepare import Layout, OpenAdapter
 from loragraft.export.request import ExportedFile, ExportRequest
 from loragraft.export.stream import StreamInput
 from loragraft.export.targets import effect_targets
+from loragraft.export.verify import parity_gates
 
 _SAMPLE_ROWS = 4
 """Rows compared to find out whether PEFT changed a tensor: a LoRA changes every row of it."""
@@ -96,31 +96,15 @@ def _in_file(results: Sequence[GateResult], file: ExportedFile, several: bool) -
     return [replace(r, measured=f"{file.quant}: {r.measured}") for r in results]
 
 
-def _parity_gate(report: Mapping[str, Any]) -> GateResult:
-    """Judge the comparison of token ids."""
-    expected = f"the ids that {report['reference']} gives"
-    explained = {name: item["count"] for name, item in report["known_differences"].items()}
-    known = f", {sum(explained.values())} known differences" if explained else ""
-    if report["passed"]:
-        measured = f"{report['cases']} texts with equal ids{known}"
-        return GateResult("tokenizer", "pass", measured, expected, "", report)
-    first = report["mismatches"][0]
-    measured = (
-        f"{report['mismatch_count']} of {report['cases']} texts get other ids, first "
-        f"{first['text']!r}: {first['found'][:8]} for {first['expected'][:8]}{known}"
-    )
-    step = "The model would read other text than it was trained on. Report this tokenizer."
-    return GateResult("tokenizer", "fail", measured, expected, step, report)
-
-
-def _load_gates(path: Path, layout: Layout, request: ExportRequest) -> list[GateResult]:
+def load_gates(path: Path, tokenizer: Path, threads: int) -> list[GateResult]:
+    """Load a finished file in a child process; compare its token ids with a tokenizer's."""
     try:
-        report = load_check(path, tokenizer=layout.vocabulary.source, threads=request.thread_count)
+        report = load_check(path, tokenizer=tokenizer, threads=threads)
     except CheckFailedError as error:
         return [failed_by("load", error)]
     gate = load_gate(report)
     details = {key: value for key, value in gate.details.items() if key != "parity"}
-    return [replace(gate, details=details), _parity_gate(report.parity or {})]
+    return [replace(gate, details=details), *parity_gates(report)]
 
 
 def gates_after(
@@ -140,12 +124,13 @@ def gates_after(
     for file in files:
         progress.begin(f"Checking {file.name}", 0)
         with ThreadPoolExecutor(1, "load-check") as pool:  # it waits for a child process
-            loading = pool.submit(_load_gates, folder / file.name, layout, request)
-            effect = measure_effect(folder / file.name, targets)
+            path, source = folder / file.name, layout.vocabulary.source
+            loading = pool.submit(load_gates, path, source, request.thread_count)
+            effect = measure_effect(path, targets)
             found = [*effect_gates(effect, request.precision), *loading.result()]
         if request.verify == "full":
             progress.begin(f"Comparing {file.name} with the merged model", 0)
-            found.append(_divergence(request, layout, folder / file.name))
+            found.append(_divergence(request, layout, path))
         results += _in_file(found, file, len(files) > 1)
     if layout.adapters and (request.prove or request.verify == "full"):
         progress.begin("Merging a sample with PEFT", 0)
@@ -173,9 +158,7 @@ def _prove(layout: Layout, opened: OpenAdapter) -> GateResult:
     from loragraft.export.prove import prove_modules, sample_modules
 
     parts = opened.tensors
-    alone = collect_changes(
-        layout.base, [(opened.adapter, opened.scale, parts)], layout.aliases
-    )
+    alone = collect_changes(layout.base, [(opened.adapter, opened.scale, parts)], layout.aliases)
 
     def rows(module: str) -> FloatArray:
         tensor = opened.tensors[module]

@@ -81,7 +81,7 @@ def load_model(base: Path, dtype: str) -> Any:  # noqa: ANN401 - a transformers 
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()
     try:
         loader: Any = AutoModelForCausalLM
         model, loaded = loader.from_pretrained(

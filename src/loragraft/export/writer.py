@@ -131,7 +131,7 @@ class GgufOutput:
 
     def append(self, data: NDArray[np.uint8]) -> None:
         """Write the next bytes of the current tensor (C-contiguous)."""
-        self._written += self._open_file().write(data)
+        self._written += self._open_file().write(data.data)
 
     def finish_tensor(self) -> tuple[int, str]:
         """Pad the current tensor and return the journal's mark behind it."""

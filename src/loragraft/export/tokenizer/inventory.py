@@ -209,8 +209,8 @@ def _add_from_decoder(
         expected = max(len(vocab), max(added, default=-1) + 1) if known is None else known
         if token.id != expected:
             raise TokenizerError(
-                f"{path} gives the token {token.content!r} the id {token.id}, with "
-                f"beside it, it is loaded as {expected}. {_SAVE_ANEW}"
+                f"{path} gives the token {token.content!r} the id {token.id}; beside this "
+                f"{TOKENIZER_JSON} it is loaded as {expected}. {_SAVE_ANEW}"
             )
         added[token.id] = token
 

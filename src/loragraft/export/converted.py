@@ -1,0 +1,154 @@
+"""Exports of architectures that are not streamed: PEFT merges, llama.cpp's script converts.
+
+Slower, larger on the disk and bounded by the whole model's memory, but through the same gates
+and into the same bundle; only the read-back of k needs to know the tensors' names and is left
+out.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from loragraft.adapter.locate import locate_adapter
+from loragraft.artifact.hashing import sha256_file
+from loragraft.artifact.progress import Progress
+from loragraft.artifact.publish import Staging
+from loragraft.export.bundle import (
+    describe_inputs,
+    fill_bundle,
+    hash_base,
+    read_generation_config,
+)
+from loragraft.export.converter import convert_and_quantize, find_script
+from loragraft.export.gates import GateResult, judge
+from loragraft.export.gguf_file import GgufFile
+from loragraft.export.judging import gates_before, load_gates
+from loragraft.export.memory import PeakMemory
+from loragraft.export.merge import merge_into
+from loragraft.export.prepare import open_base
+from loragraft.export.request import Clock, ExportedFile, ExportReport, ExportRequest
+
+_STOP_KEYS = ("tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id")
+
+
+def _merged(request: ExportRequest, staging: Staging, stack: ExitStack) -> Path:
+    if not request.adapters:
+        return request.base
+    folder = staging.target.with_name(f".{staging.target.name}.merged")
+    stack.callback(shutil.rmtree, folder, ignore_errors=True)
+    rounded = request.precision == "reference"
+    merge_into(
+        request.base,
+        request.adapters,
+        folder,
+        dtype="bfloat16" if rounded else "float32",
+        compute="bfloat16" if rounded else "float32",
+    )
+    return folder
+
+
+def _describe_file(path: Path, quant: str) -> ExportedFile:
+    with GgufFile(path) as file:
+        tensors = list(file.tensors.values())
+    elements = sum(tensor.rows * tensor.row_length for tensor in tensors)
+    return ExportedFile(
+        name=path.name,
+        quant=quant,
+        nbytes=path.stat().st_size,
+        sha256=sha256_file(path),
+        bits_per_weight=8 * sum(tensor.nbytes for tensor in tensors) / elements,
+        type_counts=dict(Counter(tensor.type_name for tensor in tensors).most_common()),
+        fallbacks={},
+    )
+
+
+def _stops(path: Path, folder: Path) -> list[str]:
+    """Return the texts of the end tokens that the finished file and the checkpoint name."""
+    with GgufFile(path) as file:
+        tokens = file.get("tokenizer.ggml.tokens", [])
+        ids = [file.get(key) for key in _STOP_KEYS]
+    listed = read_generation_config(folder).get("eos_token_id")
+    ids += listed if isinstance(listed, list) else [listed]
+    known = [token for token in ids if type(token) is int and 0 <= token < len(tokens)]
+    return list(dict.fromkeys(tokens[token] for token in known))
+
+
+def run_converted(request: ExportRequest, progress: Progress) -> ExportReport:
+    """Export by llama.cpp's own converter.
+
+    Raises:
+        LoragraftError: As :func:`~loragraft.export.job.run_export`.
+    """
+    clock = Clock()
+    if request.converter is None:
+        raise AssertionError("no converter is given")
+    script = find_script(request.converter)
+    with ExitStack() as stack:
+        peak = stack.enter_context(PeakMemory())
+        staging = stack.enter_context(
+            Staging(request.outputs, request.name, replace=request.replace)
+        )
+        base = open_base(request.base, stack)
+        with clock.phase("check"):
+            gates = judge(gates_before(request, base), request.allow)
+        with clock.phase("merge"):
+            progress.begin("Merging with PEFT", 0)
+            merged = _merged(request, staging, stack)
+        names = {quant: f"{request.name}.{quant}.gguf" for quant in request.quants}
+        with clock.phase("write"):
+            progress.begin("Converting with llama.cpp", 0)
+            outputs = [(quant, staging.folder / name) for quant, name in names.items()]
+            convert_and_quantize(
+                script, merged, outputs, scratch=request.outputs, threads=request.thread_count
+            )
+            files = [_describe_file(path, quant) for quant, path in outputs]
+        with clock.phase("gates"):
+            tokenizer = next(
+                (folder for path, _ in reversed(request.adapters)
+                 if ((folder := locate_adapter(path).folder) / "tokenizer.json").exists()),
+                request.base,
+            )  # fmt: skip
+            progress.begin("Checking", 0)
+            for file in files:
+                gates += load_gates(staging.folder / file.name, tokenizer, request.thread_count)
+            gates.append(_no_read_back())
+            gates = judge(gates, request.allow, staging.folder)
+        report = ExportReport(
+            bundle=staging.target,
+            files=files,
+            gates=gates,
+            engine="peft" if request.adapters else "llama.cpp",
+            engine_reason=f"--converter {request.converter}",
+            kernels={},
+            types_from="llama.cpp",
+            seconds=clock.seconds,
+            peak_memory=peak.peak,
+            resumed_tensors=0,
+            warnings=request.notes,
+        )
+        architecture = str((base.config["architectures"] or ["unknown"])[0])
+        inputs = describe_inputs(request, architecture, hash_base(base.files))
+        fill_bundle(
+            staging.folder,
+            request,
+            report,
+            inputs,
+            stops=_stops(outputs[0][1], merged),
+            context=base.config.get("max_position_embeddings"),
+        )
+        staging.publish()
+        progress.end()
+    return replace(report, peak_memory=peak.peak)
+
+
+def _no_read_back() -> GateResult:
+    return GateResult(
+        "effect",
+        "skipped",
+        "the tensors of this architecture have names that only llama.cpp's converter knows",
+        "k within 0.95 and 1.05",
+    )
