@@ -51,7 +51,19 @@ def pre_tokenizer_of(structure: Structure) -> dict[str, Any]:
 FREE = [structure for structure in STRUCTURES if structure.bound_to is None]
 
 
-@pytest.mark.parametrize("structure", FREE, ids=lambda s: s.names[-1].pre)
+# the others are slow only together
+QUICK = ("qwen2", "dbrx", "refact")
+
+
+@pytest.mark.parametrize(
+    "structure",
+    [
+        pytest.param(
+            s, id=s.names[-1].pre, marks=() if s.names[-1].pre in QUICK else pytest.mark.slow
+        )
+        for s in FREE
+    ],
+)
 def test_every_structure_splits_as_llama_cpp_does_under_its_name(
     structure: Structure, llama_cpp_source: Path, tmp_path: Path
 ) -> None:

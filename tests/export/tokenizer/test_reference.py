@@ -80,14 +80,15 @@ def gemma(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def decoder(**tokens: bool) -> dict[str, Any]:
-    """Return added_tokens_decoder: Llama 2's special tokens and two more."""
+    """Return added_tokens_decoder: Llama 2's special tokens and three more."""
     known = [("<unk>", True), ("<s>", True), ("</s>", True)]
     entries = {
         str(token_id): {"content": text, "special": s} for token_id, (text, s) in enumerate(known)
     }
-    # two of the runs of spaces that Gemma lists
-    entries["259"] = {"content": "▁▁", "special": False, "normalized": False}
-    entries["1678"] = {"content": "▁▁▁▁", "special": False, "normalized": False}
+    # as Gemma lists its HTML tags and turns; the third looks special
+    entries["32000"] = {"content": "<table>", "special": False, "normalized": False}
+    entries["32001"] = {"content": "<start_of_turn>", "special": True, "normalized": False}
+    entries["32002"] = {"content": "<unused1>", "special": False, "normalized": False}
     return {"added_tokens_decoder": entries, **tokens}
 
 
