@@ -12,11 +12,11 @@ from typing import Any
 
 import gguf
 import pytest
+from tests.support.pico import FAMILIES
+from tests.support.reference import reference_convert, reference_merge, reference_quantize
 
 from loragraft.export.job import run_export
 from loragraft.export.request import ExportRequest
-from tests.support.pico import FAMILIES
-from tests.support.reference import reference_convert, reference_merge, reference_quantize
 
 pytestmark = pytest.mark.slow
 

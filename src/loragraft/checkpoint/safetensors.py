@@ -157,11 +157,13 @@ def decode_float32(raw: memoryview | bytes, dtype: str) -> NDArray[np.float32]:
         np.left_shift(wide, 16, out=wide)
         return wide.view(np.float32)
     if dtype == "F16":
-        return np.frombuffer(raw, dtype="<f2").astype(np.float32)
+        with np.errstate(invalid="ignore"):  # a signalling NaN; NaN is judged elsewhere
+            return np.frombuffer(raw, dtype="<f2").astype(np.float32)
     if dtype == "F32":
         return np.frombuffer(raw, dtype="<f4").astype(np.float32)
     if dtype == "F64":
-        return np.frombuffer(raw, dtype="<f8").astype(np.float32)
+        with np.errstate(invalid="ignore", over="ignore"):  # becomes Inf, which is judged
+            return np.frombuffer(raw, dtype="<f8").astype(np.float32)
     raise CheckpointError(
         f"Weights of dtype {dtype} are not plain floating point (expected BF16, F16, F32 or F64). "
         "Use the full-precision checkpoint."

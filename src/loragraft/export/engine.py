@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loragraft.adapter.config import streamable
-from loragraft.adapter.reader import open_adapter
+from loragraft.adapter.reader import Adapter, open_adapter
 from loragraft.artifact.progress import Progress
 from loragraft.artifact.publish import Staging
 from loragraft.checkpoint.model import Checkpoint
@@ -29,9 +29,17 @@ def _obstacle(adapters: Sequence[tuple[Path, float]]) -> str | None:
     """Return why the stream engine cannot take these adapters, if it cannot."""
     for path, _ in adapters:
         with open_adapter(path) as adapter:
-            reason = streamable(adapter.config)
+            reason = streamable(adapter.config) or _not_by_rows(adapter)
         if reason is not None:
-            return f"{path}: {reason}"
+            return f"the adapter {path} {reason}"
+    return None
+
+
+def _not_by_rows(adapter: Adapter) -> str | None:
+    """Return why a merge would need whole matrices at once, if it would."""
+    for module in adapter.modules.values():
+        if module.kind == "embedding" and module.magnitude_key is not None:
+            return f"has DoRA on the embedding {module.name}, which rescales columns, not rows"
     return None
 
 
@@ -49,7 +57,7 @@ def choose_engine(request: ExportRequest, base: Checkpoint) -> EngineChoice:
         return EngineChoice("stream", f"{what}: merged row by row in one pass")
     if request.engine == "stream":
         raise UnsupportedError(
-            f"The stream engine cannot take this adapter: {obstacle}. Leave --engine out, or "
+            f"The stream engine cannot take this: {obstacle}. Leave --engine out, or "
             "choose --engine peft."
         )
     return EngineChoice("peft", obstacle)
