@@ -116,7 +116,7 @@ def test_the_base_is_taken_from_the_adapters_claim(
 def test_plan_reads_no_weights_and_explains_fallbacks(
     pico: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    base = pico("qwen2-narrow")
+    base = pico("llama-narrow")
     result = run("export", "plan", base, "-o", tmp_path, "--json")
     assert result.exit_code == 0, result.output
     plan = json.loads(result.stdout)

@@ -58,8 +58,8 @@ def difference(left: Path, right: Path) -> dict[str, float]:
 def test_stream_equals_peft(
     name: str, pico: Callable[[str], Path], pico_adapter: Callable[..., Path], tmp_path: Path
 ) -> None:
-    base = pico("qwen2")
-    adapter = pico_adapter("qwen2", **OPTIONS[name])
+    base = pico("llama-bias")
+    adapter = pico_adapter("llama-bias", **OPTIONS[name])
     stream = export(base, [(adapter, 1.0)], tmp_path / "s", engine="stream")
     peft = export(base, [(adapter, 1.0)], tmp_path / "p", engine="peft")
     assert stream.engine == "stream"
@@ -97,8 +97,8 @@ def test_scaled_adapters_add_up(
 def test_a_changed_embedding_is_untied(
     pico: Callable[[str], Path], pico_adapter: Callable[..., Path], tmp_path: Path
 ) -> None:
-    base = pico("qwen2-tied")
-    adapter = pico_adapter("qwen2-tied", target_modules=["q_proj", "embed_tokens"])
+    base = pico("llama-tied")
+    adapter = pico_adapter("llama-tied", target_modules=["q_proj", "embed_tokens"])
     report = export(base, [(adapter, 1.0)], tmp_path / "s")
     found = tensors(report.bundle / "model.F32.gguf")
     alone = tensors(export(base, [], tmp_path / "b").bundle / "model.F32.gguf")
@@ -124,7 +124,7 @@ def test_an_adapter_of_another_base_is_refused(
 ) -> None:
     adapter = pico_adapter("llama")
     with pytest.raises((AdapterError, CheckFailedError), match=r"width|shape|base"):
-        export(pico("qwen2-narrow"), [(adapter, 1.0)], tmp_path / "out")
+        export(pico("llama-narrow"), [(adapter, 1.0)], tmp_path / "out")
     assert not (tmp_path / "out" / "model").exists()
 
 

@@ -1,0 +1,1 @@
+"""What tests and benchmarks share: real inputs, pico models, the reference pipeline."""

@@ -1,0 +1,74 @@
+"""The reference pipeline: PEFT's merge, llama.cpp's converter, llama.cpp's quantizer.
+
+    python tests/support/reference.py merge BASE ADAPTER OUT
+    python tests/support/reference.py quantize IN OUT Q4_K_M
+"""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+FILE_TYPES = {"Q4_K_M": 15, "Q8_0": 7}
+THREADS = 2
+CARRIED = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "chat_template.jinja",
+           "generation_config.json", "special_tokens_map.json")  # fmt: skip
+
+
+def reference_merge(base: Path, adapter: Path, out: Path) -> None:
+    """Merge in bfloat16 and save, as people do."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16)
+        merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+        merged.save_pretrained(out)
+    for name in CARRIED:
+        if (base / name).exists():
+            (out / name).write_bytes((base / name).read_bytes())
+
+
+def reference_convert(checkpoint: Path, out: Path, outtype: str, source: Path) -> None:
+    """Run llama.cpp's converter script."""
+    script = source / "convert_hf_to_gguf.py"
+    command = [sys.executable, str(script), str(checkpoint), "--outfile", str(out),
+               "--outtype", outtype]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr[-4000:])
+
+
+def reference_quantize(source: Path, out: Path, mix: str) -> None:
+    """Run ``llama_model_quantize`` in a process of its own, which keeps its log apart."""
+    command = [sys.executable, str(Path(__file__)), "quantize", str(source), str(out), mix]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr[-4000:])
+
+
+def _quantize(source: str, out: str, mix: str) -> int:
+    import llama_cpp
+
+    params = llama_cpp.llama_model_quantize_default_params()
+    params.ftype, params.nthread = FILE_TYPES[mix], THREADS
+    code = llama_cpp.llama_model_quantize(source.encode(), out.encode(), ctypes.byref(params))
+    return int(code)
+
+
+def main(arguments: list[str]) -> int:
+    """Run one step."""
+    step, *rest = arguments
+    if step == "merge":
+        reference_merge(*(Path(item) for item in rest))
+        return 0
+    return _quantize(*rest)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
