@@ -1,8 +1,11 @@
-"""Fixtures that several rooms share."""
+"""What every room's tests can ask for; and nothing of the user's is read or written meanwhile."""
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,35 +13,43 @@ from typing import Any
 import pytest
 
 from tests.support import sources
-from tests.support.pico import build_adapter, build_pico
+
+_HOME = pytest.StashKey[Path]()
 
 
-@pytest.fixture(autouse=True)
-def _own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep tests off the network and out of the user's folders."""
-    home = tmp_path_factory.getbasetemp() / "home"
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("HF_HOME", str(home / "huggingface"))
-    monkeypatch.setenv("LORAGRAFT_CACHE", str(home / "loragraft"))
-    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
+def pytest_configure(config: pytest.Config) -> None:
+    """Point caches to a temporary folder, before any library reads these variables."""
+    home = Path(tempfile.mkdtemp(prefix="loragraft-tests-"))
+    config.stash[_HOME] = home
+    os.environ.update(
+        HF_HOME=str(home / "huggingface"),
+        HF_HUB_OFFLINE="1",
+        LORAGRAFT_CACHE=str(home / "cache"),
+        TOKENIZERS_PARALLELISM="false",
+    )
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the temporary folder."""
+    shutil.rmtree(config.stash[_HOME], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
 def smollm2_checkpoint() -> Path:
-    """SmolLM2-135M-Instruct as a Hugging Face checkpoint."""
+    """Folder of SmolLM2-135M-Instruct."""
     return sources.smollm2_checkpoint()
 
 
 @pytest.fixture(scope="session")
-def llama_cpp_source() -> Path:
-    """llama.cpp's source tree at the version of the installed library."""
-    return sources.llama_cpp_source()
+def example_adapter() -> Path:
+    """Folder of the example's adapter, trained on SmolLM2."""
+    return sources.example_adapter()
 
 
 @pytest.fixture(scope="session")
-def example_adapter() -> Path:
-    """The trained adapter that the repository ships."""
-    return sources.ROOT / "examples" / "smollm2-lora"
+def llama_cpp_source() -> Path:
+    """Folder of the llama.cpp source that belongs to the installed library."""
+    return sources.llama_cpp_source()
 
 
 @pytest.fixture(scope="session")
@@ -47,9 +58,11 @@ def pico(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     built: dict[str, Path] = {}
 
     def build(name: str) -> Path:
+        from tests.support.pico import build_pico
+
         if name not in built:
             folder = tmp_path_factory.mktemp("pico") / name
-            built[name] = build_pico(name, folder, sources.llama_cpp_source())
+            built[name] = build_pico(name, folder)
         return built[name]
 
     return build
@@ -63,6 +76,8 @@ def pico_adapter(
     built: dict[str, Path] = {}
 
     def build(name: str, **options: Any) -> Path:  # noqa: ANN401
+        from tests.support.pico import build_adapter
+
         key = json.dumps([name, options], sort_keys=True)
         if key not in built:
             folder = tmp_path_factory.mktemp("adapter") / name

@@ -87,15 +87,11 @@ def test_a_broken_source_is_explained(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_llama_cpps_own_script_on_real_files(tmp_path: Path) -> None:
-    from benchmarks.reference import llama_cpp_source
-    from scripts.build_smollm2 import cache_folder
-
-    base = cache_folder() / "SmolLM2-135M-Instruct"
-    if not base.is_dir():
-        pytest.skip("SmolLM2 is not built: run scripts/build_smollm2.py")
+def test_llama_cpps_own_script_on_real_files(
+    smollm2_checkpoint: Path, llama_cpp_source: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "smollm2.gguf"
-    convert_and_quantize(llama_cpp_source(), base, [("Q8_0", out)], scratch=tmp_path)
+    convert_and_quantize(llama_cpp_source, smollm2_checkpoint, [("Q8_0", out)], scratch=tmp_path)
     with GgufFile(out) as file:
         assert file.get("general.architecture") == "llama"
         assert file.tensor("token_embd.weight").type_name == "Q8_0"

@@ -37,12 +37,14 @@ class Pico:
     kind: str
     options: Mapping[str, Any] = field(default_factory=dict)
     tokenizer: str = "sentencepiece"
+    shard_size: str = "50GB"
 
 
 PICOS: dict[str, Pico] = {
     "llama": Pico("Llama"),
     "llama-bias": Pico("Llama", {"attention_bias": True}),
     "llama-tied": Pico("Llama", {"tie_word_embeddings": True}),
+    "llama-sharded": Pico("Llama", shard_size="1MB"),
     "llama-narrow": Pico("Llama", {"hidden_size": 192, "intermediate_size": 320}),
     "llama3": Pico("Llama", {"rope_parameters": LLAMA3_ROPE}, "llama-bpe"),
     "mistral": Pico("Mistral", {"sliding_window": None}),
@@ -52,8 +54,8 @@ PICOS: dict[str, Pico] = {
     "gemma3": Pico("Gemma3Text", {"head_dim": 32, "tie_word_embeddings": True}, "gemma"),
     "phi3": Pico("Phi3"),
 }
-FAMILIES = ("llama", "llama-bias", "llama-narrow", "llama3", "mistral", "qwen2", "qwen3",
-            "gemma2", "gemma3", "phi3")  # fmt: skip
+FAMILIES = ("llama", "llama-bias", "llama-tied", "llama-sharded", "llama-narrow", "llama3",
+            "mistral", "qwen2", "qwen3", "gemma2", "gemma3", "phi3")  # fmt: skip
 """Those that are compared with the reference pipeline."""
 
 
@@ -69,34 +71,39 @@ def _train_sentencepiece(folder: Path, *, dummy_prefix: bool) -> int:
         pad_id=0, bos_id=1, eos_id=2, unk_id=3, minloglevel=2,
     )  # fmt: skip
     (folder / "tokenizer.vocab").unlink()
+    settings = {
+        "tokenizer_class": "LlamaTokenizer", "bos_token": "<s>", "eos_token": "</s>",
+        "add_bos_token": True, "chat_template": CHATML,
+    }  # fmt: skip
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
     processor = sentencepiece.SentencePieceProcessor(str(folder / "tokenizer.model"))
     return int(processor.vocab_size())
 
 
-def _real_vocabulary(folder: Path, name: str, source: Path) -> tuple[int, str, str]:
-    from tests.export.tokenizer import support
+def _real_tokenizer(folder: Path, name: str) -> tuple[int, int, int]:
+    """Write a real tokenizer; return the size of its vocabulary and its start and end tokens."""
+    from tests.support import tokenizers
 
-    fields = support.read_vocabulary_file(source / "models" / f"ggml-vocab-{name}.gguf")
-    tokenizer = support.byte_level_json(
-        fields, support.PRE_TOKENIZERS[name], ignore_merges=name == "llama-bpe"
-    )
-    support.write_folder(folder, tokenizer)
-    bos = fields["tokens"][fields["bos_token_id"]]
-    return len(fields["tokens"]), bos, fields["tokens"][fields["eos_token_id"]]
+    if name == "qwen2":
+        tokenizers.save_qwen2_tokenizer(folder)
+        return 151936, 151643, 151645
+    tokenizers.save_llama_bpe_tokenizer(folder)
+    return 128256, 128000, 128001
 
 
-def build_pico(name: str, folder: Path, source: Path) -> Path:
-    """Build a checkpoint in bfloat16; ``source`` is llama.cpp's tree, for real vocabularies."""
+def build_pico(name: str, folder: Path) -> Path:
+    """Build a checkpoint in bfloat16, by a name of ``PICOS``."""
     import torch
     import transformers
 
     pico = PICOS[name]
-    bos, eos = "<s>", "</s>"
     if pico.tokenizer in ("sentencepiece", "gemma"):
         size = _train_sentencepiece(folder, dummy_prefix=pico.tokenizer != "gemma")
+        bos, eos = 1, 2
     else:
-        size, bos, eos = _real_vocabulary(folder, pico.tokenizer, source)
-    settings = {**COMMON, "vocab_size": size, **pico.options}
+        size, bos, eos = _real_tokenizer(folder, pico.tokenizer)
+    settings = {**COMMON, "vocab_size": size, "bos_token_id": bos, "eos_token_id": eos,
+                **pico.options}  # fmt: skip
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         config = getattr(transformers, f"{pico.kind}Config")(**settings)
@@ -107,13 +114,7 @@ def build_pico(name: str, folder: Path, source: Path) -> Path:
                 noise = torch.randn(parameter.shape, generator=generator) * WEIGHT_STD
                 shifted = "norm" in key and "gemma" not in name
                 parameter.copy_(noise + 1.0 if shifted else noise)
-        model.to(torch.bfloat16).save_pretrained(folder)
-    tokenizer_config = {
-        "tokenizer_class": "PreTrainedTokenizerFast" if size > 1000 else "LlamaTokenizer",
-        "bos_token": bos, "eos_token": eos, "add_bos_token": size <= 1000,
-        "chat_template": CHATML,
-    }  # fmt: skip
-    (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer_config))
+        model.to(torch.bfloat16).save_pretrained(folder, max_shard_size=pico.shard_size)
     return folder
 
 

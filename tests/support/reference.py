@@ -1,7 +1,7 @@
 """The reference pipeline: PEFT's merge, llama.cpp's converter, llama.cpp's quantizer.
 
-    python tests/support/reference.py merge BASE ADAPTER OUT
-    python tests/support/reference.py quantize IN OUT Q4_K_M
+As a program it runs one step, importing no more than that needs; from the repository's root,
+`python -m tests.support.reference merge BASE ADAPTER OUT` or `... quantize IN OUT Q4_K_M`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from pathlib import Path
 
 FILE_TYPES = {"Q4_K_M": 15, "Q8_0": 7}
 THREADS = 2
+ROOT = Path(__file__).resolve().parent.parent.parent
+MODULE = "tests.support.reference"
 CARRIED = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "chat_template.jinja",
            "generation_config.json", "special_tokens_map.json")  # fmt: skip
 
@@ -46,8 +48,8 @@ def reference_convert(checkpoint: Path, out: Path, outtype: str, source: Path) -
 
 def reference_quantize(source: Path, out: Path, mix: str) -> None:
     """Run ``llama_model_quantize`` in a process of its own, which keeps its log apart."""
-    command = [sys.executable, str(Path(__file__)), "quantize", str(source), str(out), mix]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", MODULE, "quantize", str(source), str(out), mix]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr[-4000:])
 

