@@ -57,7 +57,7 @@ def inputs(name: str, work: Path) -> tuple[Path, Path]:
 def run_reference(base: Path, adapter: Path, out: Path) -> dict[str, Measurement]:
     """Run the three steps; return each one's figures."""
     script = llama_cpp_source() / "convert_hf_to_gguf.py"
-    step = [sys.executable, str(ROOT / "tests" / "support" / "reference.py")]
+    step = [sys.executable, "-m", "tests.support.reference"]
     merged, whole, small = out / "merged", out / "bf16.gguf", out / "q4.gguf"
     convert = [sys.executable, str(script), str(merged), "--outfile", str(whole)]
     commands = {
@@ -65,7 +65,9 @@ def run_reference(base: Path, adapter: Path, out: Path) -> dict[str, Measurement
         "convert": [*convert, "--outtype", "bf16"],
         "quantize": [*step, "quantize", str(whole), str(small), "Q4_K_M"],
     }
-    return {name: run_measured(cmd, out / f"{name}.log") for name, cmd in commands.items()}
+    return {
+        name: run_measured(cmd, out / f"{name}.log", cwd=ROOT) for name, cmd in commands.items()
+    }
 
 
 def run_ours(base: Path, adapter: Path, out: Path) -> Measurement:
@@ -169,6 +171,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--work", type=Path, default=ROOT / "outputs" / "bench")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args(argv)
+    args.work = args.work.resolve()
     args.work.mkdir(parents=True, exist_ok=True)
     cases = args.case or list(TARGETS)
     results: dict[str, Any] = {"cases": {}, "help_ratio": help_ratio(args.work)}
@@ -182,7 +185,6 @@ def main(argv: list[str] | None = None) -> int:
     if args.json:
         args.json.write_text(json.dumps(results, indent=1))
     return int(any(figure > limit for _, figure, limit in rows))
-
 
 
 if __name__ == "__main__":

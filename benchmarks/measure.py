@@ -57,13 +57,11 @@ def _tree(pid: int) -> list[int]:
     return pids
 
 
-def run_measured(command: list[str], log: Path, env: dict[str, str] | None = None) -> Measurement:
+def run_measured(command: list[str], log: Path, cwd: Path | None = None) -> Measurement:
     """Run a command to its end, its output going to ``log``; raises if it fails."""
     start = time.perf_counter()
     with log.open("wb") as out:
-        process = subprocess.Popen(
-            command, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, **(env or {})}
-        )
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, cwd=cwd)
     main = largest = tree = 0
     written: dict[int, int] = {}
     while True:

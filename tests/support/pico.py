@@ -120,6 +120,7 @@ def build_pico(name: str, folder: Path) -> Path:
 
 LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 FUSED = ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"]
+FACTORS = ("lora_A", "lora_B", "lora_embedding_", "hada")
 FACTOR_STD = 0.02
 """With rank 8 and scaling 2 the delta is about 4 % of the weights."""
 
@@ -146,7 +147,7 @@ def build_adapter(base: Path, folder: Path, *, peft_type: str = "LORA", **option
             for key, parameter in wrapped.named_parameters():
                 if parameter.requires_grad:
                     noise = torch.randn(parameter.shape, generator=generator) * FACTOR_STD
-                    whole = "lora_A" not in key and "lora_B" not in key and "hada" not in key
+                    whole = not any(part in key for part in FACTORS)
                     parameter.copy_(parameter * (1 + noise) if whole else parameter * 0 + noise)
         wrapped.save_pretrained(folder)
     return folder
