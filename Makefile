@@ -1,0 +1,62 @@
+# make demo   the whole way on a real model: build, merge, quantize, verify, answer
+# make test   lint, types, documentation and all tests
+# make lint   only the first three
+# make docs   write docs/cli.md
+# make bench  the speed and memory benchmark (long)
+# make clean  remove the environment, caches and outputs
+#
+# The environment is .venv; make PYTHON=python3.12 chooses another Python for it.
+
+PYTHON ?= python3
+VENV := .venv
+ifeq ($(OS),Windows_NT)
+BIN := $(VENV)/Scripts
+else
+BIN := $(VENV)/bin
+endif
+PY := $(BIN)/python
+READY := $(VENV)/.ready
+
+EXPORTS := outputs/exports
+ADAPTER := examples/smollm2-lora
+TUNED := smollm2-field-notes
+BASE := smollm2-base
+QUANT := Q4_K_M
+
+.PHONY: demo test lint docs bench clean
+.DELETE_ON_ERROR:
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) scripts/check_system.py
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,lint]"
+	$(PY) -c "open('$(READY)', 'w').close()"
+
+demo: $(READY)
+	$(PY) scripts/build_smollm2.py > $(VENV)/smollm2.path
+	$(PY) -m loragraft export merge-and-quantize "$$(cat $(VENV)/smollm2.path)" $(ADAPTER) -o $(EXPORTS) --name $(TUNED) --quant $(QUANT) --replace
+	$(PY) -m loragraft export merge-and-quantize "$$(cat $(VENV)/smollm2.path)" -o $(EXPORTS) --name $(BASE) --quant $(QUANT) --replace
+	$(PY) -m loragraft export verify $(EXPORTS)/$(TUNED) --base "$$(cat $(VENV)/smollm2.path)" --adapter $(ADAPTER)
+	$(PY) scripts/answer.py $(EXPORTS)/$(BASE)/$(BASE).$(QUANT).gguf $(EXPORTS)/$(TUNED)/$(TUNED).$(QUANT).gguf
+	@echo
+	@echo "The base alone:    $(EXPORTS)/$(BASE)"
+	@echo "With the adapter:  $(EXPORTS)/$(TUNED)"
+	@echo "The adapter:       $(ADAPTER)"
+	@echo "Ask it yourself:   $(PY) scripts/answer.py $(EXPORTS)/$(BASE)/$(BASE).$(QUANT).gguf $(EXPORTS)/$(TUNED)/$(TUNED).$(QUANT).gguf \"Why do owls fly silently?\""
+
+lint: $(READY)
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	$(PY) scripts/generate_cli_docs.py --check
+
+test: lint
+	$(PY) -m pytest
+
+docs: $(READY)
+	$(PY) scripts/generate_cli_docs.py
+
+bench: $(READY)
+	$(PY) benchmarks/export.py
+
+clean:
+	rm -rf $(VENV) outputs build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
