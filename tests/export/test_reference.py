@@ -10,11 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import gguf
 import pytest
 from tests.support.pico import FAMILIES
 from tests.support.reference import reference_convert, reference_merge, reference_quantize
 
+from loragraft.export.gguf_file import GgufFile
 from loragraft.export.job import run_export
 from loragraft.export.request import ExportRequest
 
@@ -27,22 +27,22 @@ PROVENANCE = {
 }  # fmt: skip
 """Keys the reference guesses from folder names and model cards: they say who made a file, not
 what is in it. The counts in the header follow from them."""
-COUNTS = {"GGUF.kv_count", "GGUF.tensor_count", "GGUF.version"}
 KEYS_THAT_DIFFER: dict[str, set[str]] = {}
 """Further keys by family, each with its reason beside it."""
 
 
 def read(path: Path) -> tuple[dict[str, tuple[int, bytes]], dict[str, Any]]:
     """Return tensors (type and bytes) and metadata of a GGUF file."""
-    reader = gguf.GGUFReader(path)
-    tensors = {t.name: (int(t.tensor_type), t.data.tobytes()) for t in reader.tensors}
-    fields = {key: field.contents() for key, field in reader.fields.items()}
-    known = PROVENANCE | COUNTS
-    fields = {
-        key: value
-        for key, value in fields.items()
-        if key not in known and not key.startswith("general.base_model")
-    }
+    with GgufFile(path) as file:
+        tensors = {
+            name: (tensor.qtype, file.raw_rows(name).tobytes())
+            for name, tensor in file.tensors.items()
+        }
+        fields = {
+            key: file.get(key)
+            for key in file.keys
+            if key not in PROVENANCE and not key.startswith("general.base_model")
+        }
     return tensors, fields
 
 
