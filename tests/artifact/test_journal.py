@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,12 @@ def test_a_file_that_is_no_journal_is_begun_anew(tmp_path: Path, line: bytes) ->
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_full_disk_is_said() -> None:
-    with pytest.raises((OutOfSpaceError, OSError)):
-        Journal(Path("/dev/full"), "k")
+def test_a_full_disk_is_said(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j", "k") as journal:
+        # Not opened as the journal itself: reading /dev/full never ends.
+        full = os.open("/dev/full", os.O_WRONLY)
+        os.dup2(full, journal._file.fileno())
+        os.close(full)
+        with pytest.raises(OutOfSpaceError):
+            journal.append({"stop": 1})
+        assert journal.entries == []
