@@ -65,7 +65,7 @@ class Settings:
     epochs: int = 4
     batch_size: int = 4
     max_gradient_norm: float = 1.0
-    base_dtype: str = "bfloat16"
+    base_dtype: str = "float32"
     adapter_dtype: str = "float32"
     seed: int = 20251101
 

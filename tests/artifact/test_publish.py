@@ -95,10 +95,11 @@ def test_a_file_or_link_of_that_name_is_refused(tmp_path: Path, kind: str) -> No
 
 
 def test_a_name_taken_meanwhile_is_refused_at_the_end(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="--replace"), Staging(tmp_path, "x") as staging:
+    with Staging(tmp_path, "x") as staging:
         _fill(staging.folder, "1")
         (tmp_path / "x").mkdir()
-        staging.publish()
+        with pytest.raises(BundleError, match="--replace"):
+            staging.publish()
 
 
 def test_outputs_that_cannot_be_written_are_said(tmp_path: Path) -> None:
@@ -117,7 +118,7 @@ def test_unfit_names_touch_nothing(tmp_path: Path, name: str) -> None:
 
 
 def test_unfinished_work_waits_only_with_its_journal(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), Staging(tmp_path, "x") as staging:
+    with pytest.raises(KeyboardInterrupt), Staging(tmp_path, "x") as staging:  # noqa: PT012
         staging.journal_path.write_text("key")
         (staging.folder / "part").write_text("half")
         raise KeyboardInterrupt

@@ -36,7 +36,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def export(
-    base: Path, adapters: list[tuple[Path, float]], out: Path, **options: Any,  # noqa: ANN401
+    base: Path,
+    adapters: list[tuple[Path, float]],
+    out: Path,
+    **options: Any,  # noqa: ANN401
 ) -> ExportReport:
     options.setdefault("quants", ("F32",))
     return run_export(ExportRequest(base, tuple(adapters), out, "model", **options))

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.pico import FAMILIES
-from tests.support.reference import reference_convert, reference_merge, reference_quantize
 
 from loragraft.export.gguf_file import GgufFile
 from loragraft.export.job import run_export
 from loragraft.export.request import ExportRequest
+from tests.support.pico import FAMILIES
+from tests.support.reference import reference_convert, reference_merge, reference_quantize
 
 pytestmark = pytest.mark.slow
 
@@ -46,7 +46,7 @@ def read(path: Path) -> tuple[dict[str, tuple[int, bytes]], dict[str, Any]]:
     return tensors, fields
 
 
-def export(base: Path, adapter: Path | None, out: Path, **options: Any) -> Path:
+def export(base: Path, adapter: Path | None, out: Path, **options: Any) -> Path:  # noqa: ANN401
     adapters = ((adapter, 1.0),) if adapter is not None else ()
     # Random pico models say nothing in words and llama.cpp may refuse their tokens' text;
     # what is compared here are bytes, so a k below the band of bf16 rounding is no failure.

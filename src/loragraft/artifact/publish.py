@@ -169,7 +169,8 @@ class Staging:
             return
         if self.target.is_symlink() or not self.target.is_dir():
             raise BundleError(
-                f"{self.target} is there and is no folder. Move it away or choose another --name."
+                f"{self.target} is there and is not a folder. Move it away or choose another "
+                "--name."
             )
         if not self._replace:
             raise BundleError(
