@@ -46,6 +46,7 @@ demo: $(READY)
 
 lint: $(READY)
 	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(PY) scripts/generate_cli_docs.py --check
 

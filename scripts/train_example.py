@@ -1,4 +1,4 @@
-"""Train the example adapter: a small LoRA on SmolLM2-135M-Instruct, a few minutes on two cores.
+"""Train the example adapter: a small LoRA on SmolLM2-135M-Instruct, in some minutes on two cores.
 
     python scripts/build_smollm2.py       # once: the base model
     python scripts/train_example.py       # writes examples/smollm2-lora
