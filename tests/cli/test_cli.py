@@ -175,9 +175,14 @@ def test_an_interruption_leaves_nothing_visible(
 ) -> None:
     command = [sys.executable, "-m", "loragraft", "export", "merge-and-quantize",
                str(smollm2_checkpoint), "-o", str(tmp_path), "--name", "one"]  # fmt: skip
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
-    )
+    # A background shell ignores SIGINT, and its children inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
     staged = tmp_path / ".one.staging"
     while not (staged.exists() and any(staged.glob("*.gguf"))) and process.poll() is None:
         time.sleep(0.02)

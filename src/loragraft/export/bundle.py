@@ -50,10 +50,15 @@ def tool_versions() -> dict[str, str]:
     return versions
 
 
+def adapter_name(weights: Path) -> str:
+    """Return an adapter's folder and file, without the path of this machine."""
+    return f"{weights.resolve().parent.name}/{weights.name}"
+
+
 def _describe_adapter(opened: OpenAdapter) -> dict[str, Any]:
     adapter = opened.adapter
     return {
-        "path": str(adapter.path),
+        "name": adapter_name(adapter.path),
         "sha256": adapter.sha256,
         "scale": opened.scale,
         "type": adapter.config.peft_type,
@@ -101,7 +106,7 @@ def describe_inputs(
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "base": {
             "id": request.base_id,
-            "path": str(request.base),
+            "name": request.base_name,
             "architecture": architecture,
             "shards": base_hashes,
         },
@@ -114,7 +119,11 @@ def describe_inputs(
 
 def _name_adapter(path: Path, scale: float) -> dict[str, Any]:
     found = locate_adapter(path)
-    return {"path": str(path), "sha256": sha256_file(found.weights), "scale": scale}
+    return {
+        "name": adapter_name(found.weights),
+        "sha256": sha256_file(found.weights),
+        "scale": scale,
+    }
 
 
 def read_generation_config(folder: Path) -> Mapping[str, Any]:

@@ -29,7 +29,7 @@ def _escape(text: str) -> str:
 
 def render_card(request: ExportRequest, report: ExportReport, inputs: Mapping[str, Any]) -> str:
     """Return the card as Markdown with the Hub's front matter."""
-    base = request.base_id or request.base.resolve().name
+    base = request.base_name
     first = report.files[0]
     lines = _front_matter(request, report)
     lines += [f"# {request.name}", ""]
@@ -37,7 +37,7 @@ def render_card(request: ExportRequest, report: ExportReport, inputs: Mapping[st
     lines += [f"`{_escape(base)}` {made}, as GGUF for llama.cpp and Ollama.", ""]
     for adapter in inputs["adapters"]:
         digest = str(adapter.get("sha256", ""))[:12]
-        lines += [f"- adapter `{_escape(adapter['path'])}`, scale {adapter['scale']:g}, {digest}"]
+        lines += [f"- adapter `{_escape(adapter['name'])}`, scale {adapter['scale']:g}, {digest}"]
     lines += ["", "## Files", "", "| file | size | bits per weight | tensors |"]
     lines += ["| --- | --- | --- | --- |", *(_file_row(file) for file in report.files), ""]
     for file in report.files:

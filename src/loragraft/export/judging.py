@@ -84,8 +84,7 @@ def gates_before(request: ExportRequest, base: Checkpoint) -> list[GateResult]:
     results: list[GateResult] = []
     for path, _ in request.adapters:
         with open_adapter(path) as adapter:
-            name = request.base_id or str(request.base)
-            findings = run_checks(CheckContext(adapter, base, name))
+            findings = run_checks(CheckContext(adapter, base, request.base_name))
             lora = adapter.config.peft_type == "LORA"
         # What the keys of other types mean is PEFT's to say; its merge drops none either.
         results += [as_gate(f) for f in findings if lora or not f.code.startswith("keys.")]

@@ -42,6 +42,16 @@ class ExportRequest:
     notes: tuple[str, ...] = ()
 
     @property
+    def base_name(self) -> str:
+        """Name of the base as a bundle may tell it to others: no path of this machine."""
+        if self.base_id is not None:
+            return self.base_id
+        folder = self.base.resolve()
+        if folder.parent.name == "snapshots":  # the Hub's cache: models--owner--name/snapshots/…
+            return folder.parent.parent.name.removeprefix("models--").replace("--", "/")
+        return folder.name
+
+    @property
     def thread_count(self) -> int:
         """Encoding threads: as asked, or one for each core this process may use."""
         if self.threads > 0:

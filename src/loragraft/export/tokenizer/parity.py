@@ -189,7 +189,7 @@ def _reference_from_json(
     original.add_tokens([_as_loaded(token) for token in late])
     known = tuple(added.values())
     return _Reference(
-        name=f"tokenizers, {path}",
+        name=f"tokenizers, {path.name}",
         encode=encode,
         added=known,
         facts=facts_of(tokenizer, known, prepend_scheme(tokenizer)),
@@ -225,7 +225,7 @@ def _reference_from_model(path: Path) -> _Reference:
         return [original.encode(text, add_bos=special) for text in texts]
 
     return _Reference(
-        name=f"sentencepiece, {path}",
+        name=f"sentencepiece, {path.name}",
         encode=encode,
         added=(),
         facts=Facts(frozenset(), (), "always", frozenset(), sentencepiece=True),
