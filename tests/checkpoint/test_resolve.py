@@ -1,0 +1,148 @@
+"""Names become folders: paths, the Hub's cache, and what the Hub itself answers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from loragraft.checkpoint.resolve import looks_like_repository, resolve_checkpoint, resolve_claim
+from loragraft.errors import CheckpointError, InputError
+
+_COMMIT = "0123456789abcdef0123456789abcdef01234567"
+# In a process of its own: the Hub's client reads its settings once, when it is imported.
+_RESOLVE = """
+import sys
+from loragraft.checkpoint.resolve import resolve_checkpoint
+from loragraft.errors import LoragraftError
+try:
+    found = resolve_checkpoint(sys.argv[1])
+    print(found.folder, found.repository, *found.notes, sep="|")
+except LoragraftError as error:
+    print(type(error).__name__, error, sep="|")
+"""
+
+
+def _resolve(name: str, home: Path, **settings: str) -> list[str]:
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
+    run = subprocess.run(
+        [sys.executable, "-c", _RESOLVE, name],
+        env={**clean, "HF_HOME": str(home), "NO_PROXY": "127.0.0.1", **settings},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return run.stdout.strip().split("|")
+
+
+def _cache(home: Path, name: str) -> Path:
+    repository = home / "hub" / f"models--{name.replace('/', '--')}"
+    snapshot = repository / "snapshots" / _COMMIT
+    snapshot.mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(_COMMIT)
+    (snapshot / "config.json").write_text("{}")
+    return snapshot
+
+
+def test_an_existing_folder_is_itself(tmp_path: Path) -> None:
+    found = resolve_checkpoint(str(tmp_path))
+    assert (found.folder, found.repository, found.notes) == (tmp_path, None, ())
+
+
+@pytest.mark.parametrize("text", ["owner/name", "owner/name@main", "o.w-n/n_a.m", "o/n@refs/pr/1"])
+def test_repository_names_are_recognised(text: str) -> None:
+    assert looks_like_repository(text)
+
+
+@pytest.mark.parametrize("text", ["name", "/a/b", "./a/b", "../b", "~/a", "a/b/c", "a b/c", ""])
+def test_other_texts_are_no_repository(text: str) -> None:
+    assert not looks_like_repository(text)
+
+
+def test_neither_path_nor_repository_is_refused() -> None:
+    with pytest.raises(InputError, match="does not exist, and it is no repository name"):
+        resolve_checkpoint("./nowhere/at/all")
+
+
+def test_an_adapter_without_a_claim_is_told_so(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="does not say which base"):
+        resolve_claim(None, tmp_path)
+
+
+def test_the_cache_does_without_a_network(tmp_path: Path) -> None:
+    snapshot = _cache(tmp_path, "owner/name")
+    folder, repository, _note = _resolve("owner/name", tmp_path, HF_HUB_OFFLINE="1")
+    assert (Path(folder), repository) == (snapshot, "owner/name")
+
+
+def test_a_quantized_name_leads_to_the_full_precision_base(tmp_path: Path) -> None:
+    snapshot = _cache(tmp_path, "unsloth/Qwen2.5-0.5B-Instruct")
+    folder, _, *notes = _resolve(
+        "unsloth/Qwen2.5-0.5B-Instruct-bnb-4bit", tmp_path, HF_HUB_OFFLINE="1"
+    )
+    assert Path(folder) == snapshot
+    assert "taken as base" in notes[0]
+
+
+def test_neither_cache_nor_network_is_unavailable(tmp_path: Path) -> None:
+    kind, message = _resolve("owner/name", tmp_path, HF_HUB_OFFLINE="1")
+    assert kind == "UnavailableError"
+    assert "not in the Hub's cache" in message
+
+
+_ANSWERS = {
+    "gated": (403, "GatedRepo"),
+    "gone": (404, "RepoNotFound"),
+    "old": (404, "RevisionNotFound"),
+}
+
+
+class _Hub(BaseHTTPRequestHandler):
+    """Answers as the Hub does where something is gated or not there."""
+
+    def do_GET(self) -> None:
+        """Refuse, with the Hub's status and error code."""
+        status, code = next(a for name, a in _ANSWERS.items() if f"/{name}/" in self.path)
+        self.send_response(status)
+        self.send_header("X-Error-Code", code)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_HEAD = do_GET
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def hub() -> Iterator[str]:
+    """Address of a local server that speaks as the Hub does."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Hub) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "advice"),
+    [
+        ("owner/gated", "UnavailableError", "hf auth login"),
+        ("owner/gone", "InputError", "Check the spelling"),
+        ("owner/old@v9", "InputError", "no such revision"),
+    ],
+)
+def test_refusals_of_the_hub_say_what_to_do(
+    tmp_path: Path, hub: str, name: str, kind: str, advice: str
+) -> None:
+    found, message = _resolve(name, tmp_path, HF_ENDPOINT=hub)
+    assert found == kind
+    assert advice in message
