@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -48,6 +49,7 @@ def _cache(home: Path, name: str) -> Path:
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text(_COMMIT)
     (snapshot / "config.json").write_text("{}")
+    (snapshot / "model.safetensors").touch()
     return snapshot
 
 
@@ -88,7 +90,28 @@ def test_a_quantized_name_leads_to_the_full_precision_base(tmp_path: Path) -> No
         "unsloth/Qwen2.5-0.5B-Instruct-bnb-4bit", tmp_path, HF_HUB_OFFLINE="1"
     )
     assert Path(folder) == snapshot
-    assert "taken as base" in notes[0]
+    assert notes[0] == (
+        "unsloth/Qwen2.5-0.5B-Instruct-bnb-4bit is a bitsandbytes 4-bit copy of "
+        "unsloth/Qwen2.5-0.5B-Instruct, which is taken as base"
+    )
+
+
+def test_a_quantized_copys_revision_is_not_asked_of_the_base(tmp_path: Path) -> None:
+    snapshot = _cache(tmp_path, "unsloth/Qwen2.5-0.5B-Instruct")
+    folder, _, *notes = _resolve(
+        "unsloth/Qwen2.5-0.5B-Instruct-bnb-4bit@v2", tmp_path, HF_HUB_OFFLINE="1"
+    )
+    assert Path(folder) == snapshot
+    assert notes[0].endswith(
+        "at its default revision: v2 is one of unsloth/Qwen2.5-0.5B-Instruct-bnb-4bit alone"
+    )
+
+
+def test_a_cached_repository_without_weights_is_refused(tmp_path: Path) -> None:
+    (_cache(tmp_path, "owner/name") / "model.safetensors").unlink()
+    kind, message = _resolve("owner/name", tmp_path, HF_HUB_OFFLINE="1")
+    assert kind == "CheckpointError"
+    assert "no safetensors files" in message
 
 
 def test_neither_cache_nor_network_is_unavailable(tmp_path: Path) -> None:
@@ -104,12 +127,47 @@ _ANSWERS = {
 }
 
 
+_PICKLED = {
+    "id": "owner/pickled",
+    "sha": _COMMIT,
+    "siblings": [{"rfilename": "config.json"}, {"rfilename": "pytorch_model.bin"}],
+}
+_TREE = [
+    {"type": "file", "path": "config.json", "size": 2, "oid": "0123"},
+    {"type": "file", "path": "pytorch_model.bin", "size": 9, "oid": "4567"},
+]
+
+
 class _Hub(BaseHTTPRequestHandler):
-    """Answers as the Hub does where something is gated or not there."""
+    """Answers as the Hub does where something is gated, not there, or in another format."""
 
     def do_GET(self) -> None:
-        """Refuse, with the Hub's status and error code."""
-        status, code = next(a for name, a in _ANSWERS.items() if f"/{name}/" in self.path)
+        """List or send the repository there is; refuse others with the Hub's error codes."""
+        if self.path.startswith("/api/models/owner/pickled/tree/"):
+            self._send(_TREE)
+        elif self.path.startswith("/api/models/owner/pickled"):
+            self._send(_PICKLED)
+        elif "/resolve" in self.path and "/owner/pickled/" in self.path:
+            self._send({})
+        elif "/owner/cut/" in self.path:
+            self.close_connection = True
+        else:
+            self._refuse()
+
+    def _send(self, value: object) -> None:
+        body = json.dumps(value).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("ETag", '"0123"')
+        self.send_header("X-Repo-Commit", _COMMIT)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def _refuse(self) -> None:
+        name = next((name for name in _ANSWERS if f"/{name}/" in self.path + "/"), "gone")
+        status, code = _ANSWERS[name]
         self.send_response(status)
         self.send_header("X-Error-Code", code)
         self.send_header("Content-Length", "0")
@@ -138,6 +196,7 @@ def hub() -> Iterator[str]:
         ("owner/gated", "UnavailableError", "hf auth login"),
         ("owner/gone", "InputError", "Check the spelling"),
         ("owner/old@v9", "InputError", "no such revision"),
+        ("owner/cut", "UnavailableError", "Check the connection"),
     ],
 )
 def test_refusals_of_the_hub_say_what_to_do(
@@ -146,3 +205,10 @@ def test_refusals_of_the_hub_say_what_to_do(
     found, message = _resolve(name, tmp_path, HF_ENDPOINT=hub)
     assert found == kind
     assert advice in message
+
+
+def test_a_repository_of_pickles_is_refused_by_what_it_holds(tmp_path: Path, hub: str) -> None:
+    found, message = _resolve("owner/pickled", tmp_path, HF_ENDPOINT=hub)
+    assert found == "CheckpointError"
+    assert "It holds pytorch_model.bin" in message
+    assert "save_pretrained" in message

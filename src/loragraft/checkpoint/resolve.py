@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loragraft.checkpoint.bases import full_precision_name
+from loragraft.checkpoint.hub import is_network_error
 from loragraft.errors import CheckpointError, InputError, UnavailableError
 
 _REPOSITORY = re.compile(r"(?P<id>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[\w./-]+))?")
@@ -16,6 +17,8 @@ _REPOSITORY = re.compile(r"(?P<id>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[\w./-]+))?"
 BASE_PATTERNS = ("*.safetensors", "*.json", "*.jinja", "tokenizer.model", "*.txt")
 """What a checkpoint consists of; pickles, GGUF files and ONNX exports are left where they are."""
 ADAPTER_PATTERNS = ("adapter*", "*.json", "*.jinja", "tokenizer.model", "checkpoint-*/adapter*")
+_OTHER_WEIGHTS = (".bin", ".gguf", ".pt", ".pth", ".onnx", ".msgpack", ".h5")
+_LISTED = 4
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,9 @@ def _explain_hub(repository: str) -> Iterator[None]:
         ) from None
     except errors.HFValidationError as error:
         raise InputError(f"{repository} cannot name a repository: {error}") from None
-    except (errors.LocalEntryNotFoundError, errors.HfHubHTTPError, OSError) as error:
+    except Exception as error:
+        if not is_network_error(error):
+            raise
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UnavailableError(
             f"{repository} is no folder here, not in the Hub's cache, and could not be "
@@ -100,14 +105,49 @@ def resolve_checkpoint(text: str) -> Resolved:
         InputError: If nothing of that name exists.
         UnavailableError: If it would have to be downloaded and cannot be.
     """
-    if not Path(text).expanduser().exists():
-        full = full_precision_name(text.partition("@")[0])
-        if full is not None:
-            name, reason = full
-            found = resolve_folder(name, BASE_PATTERNS, "a base checkpoint")
-            note = f"{text} is {reason} of {name}, which is taken as base"
-            return Resolved(found.folder, found.repository, (note, *found.notes))
-    return resolve_folder(text, BASE_PATTERNS, "a base checkpoint")
+    name, _, revision = text.partition("@")
+    full = None if Path(text).expanduser().exists() else full_precision_name(name)
+    if full is None:
+        found = resolve_folder(text, BASE_PATTERNS, "a base checkpoint")
+        _require_weights(found)
+        return found
+    original, reason = full
+    found = resolve_folder(original, BASE_PATTERNS, "a base checkpoint")
+    _require_weights(found)
+    note = f"{reason} of {original}, which is taken as base"
+    if revision:
+        note += f" at its default revision: {revision} is one of {name} alone"
+    return Resolved(found.folder, found.repository, (note, *found.notes))
+
+
+def _require_weights(found: Resolved) -> None:
+    """Refuse a repository without safetensors by what it holds instead.
+
+    Raises:
+        CheckpointError: If none of the files that were fetched holds weights.
+    """
+    if found.repository is None or any(found.folder.glob("*.safetensors")):
+        return
+    others = _weights_elsewhere(found.repository)
+    holds = f"It holds {', '.join(others)}" if others else "It holds no weights that are read here"
+    raise CheckpointError(
+        f"{found.repository} has no safetensors files. {holds}. Look for a revision or another "
+        "repository with safetensors, or convert it with transformers' save_pretrained, and give "
+        "that folder."
+    )
+
+
+def _weights_elsewhere(repository: str) -> list[str]:
+    """List a repository's weights in other formats; empty where the Hub does not answer."""
+    from huggingface_hub import HfApi
+
+    try:
+        files = HfApi().list_repo_files(repository)
+    except Exception as error:
+        if not is_network_error(error):
+            raise
+        return []
+    return sorted(name for name in files if name.endswith(_OTHER_WEIGHTS))[:_LISTED]
 
 
 def resolve_adapter(text: str) -> Resolved:

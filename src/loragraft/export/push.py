@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from loragraft.artifact.checksums import CHECKSUMS_NAME, check_checksums, read_checksums
+from loragraft.checkpoint.hub import is_network_error
 from loragraft.errors import BundleError, InputError, UnavailableError
 
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
@@ -134,20 +135,12 @@ def _explain_hub(repo_id: str) -> Iterator[None]:
     except (UnavailableError, InputError):
         raise
     except Exception as error:
-        if not isinstance(error, OSError) and not _is_network_error(error):
+        if not is_network_error(error):
             raise
         raise UnavailableError(
             f"The Hub cannot be reached ({type(error).__name__}: {error}). Check the connection "
             "and HF_ENDPOINT, then push again: files that arrived are not sent twice."
         ) from error
-
-
-def _is_network_error(error: Exception) -> bool:
-    """Whether an error is of the HTTP library that huggingface_hub happens to use."""
-    return any(
-        cls.__module__.split(".")[0] in ("httpx", "httpx2", "httpcore", "requests")
-        for cls in type(error).__mro__
-    )
 
 
 def _explain_status(repo_id: str, error: Any) -> Exception:  # noqa: ANN401
