@@ -8,14 +8,8 @@ import numpy as np
 import pytest
 
 from loragraft.errors import BundleError
-from loragraft.export.effect import (
-    RESIDUALS,
-    Effect,
-    EffectTarget,
-    effect_gates,
-    explain_k,
-    measure_effect,
-)
+from loragraft.export.effect import Effect, EffectTarget, measure_effect
+from loragraft.export.effect_gates import RESIDUALS, effect_gates, explain_k
 from tests.export.pico_llama import (
     Weights,
     deltas,

@@ -18,7 +18,8 @@ from loragraft.checkpoint.model import Checkpoint
 from loragraft.errors import CheckFailedError
 from loragraft.export.blocks import TensorRows
 from loragraft.export.delta import Changes, FloatArray, MergedTensor, collect_changes
-from loragraft.export.effect import EffectTarget, RowReader, effect_gates, measure_effect
+from loragraft.export.effect import EffectTarget, RowReader, measure_effect
+from loragraft.export.effect_gates import effect_gates
 from loragraft.export.gates import GateResult, failed_by
 from loragraft.export.load_check import load_check, load_gate
 from loragraft.export.prepare import Layout, OpenAdapter
