@@ -61,7 +61,7 @@ _TARGET = _options(
 
 def _is_adapter(text: str) -> bool:
     from loragraft.adapter.locate import locate_adapter
-    from loragraft.errors import AdapterError
+    from loragraft.errors import AdapterError, UnsupportedError
 
     if not Path(text).exists() or (Path(text) / "config.json").exists():
         return False
@@ -69,6 +69,8 @@ def _is_adapter(text: str) -> bool:
         locate_adapter(Path(text))
     except AdapterError:
         return False
+    except UnsupportedError:  # one in a form that is not read: said where it is opened
+        return True
     return True
 
 
@@ -204,6 +206,9 @@ def merge_and_quantize(
     progress = make_progress()
     try:
         report = run_export(request, progress)
+    except KeyboardInterrupt:
+        click.echo("\nFinished tensors are kept: the same command goes on from there.", err=True)
+        raise
     finally:
         progress.end()
     _print_report(report, as_json)

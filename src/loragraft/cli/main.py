@@ -64,10 +64,7 @@ class LazyGroup(click.Group):
             click.echo(f"Error: {error}", err=True)
             sys.exit(error.exit_code)
         except (KeyboardInterrupt, click.Abort):
-            click.echo(
-                "\nInterrupted. What is finished is kept: the same command goes on from there.",
-                err=True,
-            )
+            click.echo("\nInterrupted; nothing unfinished was published.", err=True)
             sys.exit(INTERRUPTED)
         except BrokenPipeError:
             sys.stderr.close()
