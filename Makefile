@@ -22,6 +22,8 @@ ADAPTER := examples/smollm2-lora
 TUNED := smollm2-field-notes
 BASE := smollm2-base
 QUANT := Q4_K_M
+# Test processes at most: each may hold a model in memory.
+WORKERS ?= 4
 
 .PHONY: demo test lint docs bench clean
 .DELETE_ON_ERROR:
@@ -51,7 +53,7 @@ lint: $(READY)
 	$(PY) scripts/generate_cli_docs.py --check
 
 test: lint
-	$(PY) -m pytest
+	$(PY) -m pytest -n auto --maxprocesses $(WORKERS) --dist loadgroup
 
 docs: $(READY)
 	$(PY) scripts/generate_cli_docs.py

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -13,12 +14,15 @@ from typing import Any
 import pytest
 
 from tests.support import sources
+from tests.support.shared import build_once
 
 _HOME = pytest.StashKey[Path]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Point caches to a temporary folder, before any library reads these variables."""
+    if hasattr(config, "workerinput"):  # a worker of pytest-xdist: they are set already
+        return
     home = Path(tempfile.mkdtemp(prefix="loragraft-tests-"))
     config.stash[_HOME] = home
     os.environ.update(
@@ -31,7 +35,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove the temporary folder."""
-    shutil.rmtree(config.stash[_HOME], ignore_errors=True)
+    if _HOME in config.stash:
+        shutil.rmtree(config.stash[_HOME], ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A folder that all workers of pytest-xdist see."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder if worker_id == "master" else folder.parent
 
 
 @pytest.fixture(scope="session")
@@ -53,35 +65,28 @@ def llama_cpp_source() -> Path:
 
 
 @pytest.fixture(scope="session")
-def pico(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def pico(shared_folder: Path) -> Callable[[str], Path]:
     """Build a pico checkpoint of a name in ``tests/support/pico.py``, once a session."""
-    built: dict[str, Path] = {}
 
     def build(name: str) -> Path:
         from tests.support.pico import build_pico
 
-        if name not in built:
-            folder = tmp_path_factory.mktemp("pico") / name
-            built[name] = build_pico(name, folder)
-        return built[name]
+        return build_once(shared_folder / "pico" / name, lambda folder: build_pico(name, folder))
 
     return build
 
 
 @pytest.fixture(scope="session")
-def pico_adapter(
-    pico: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
-) -> Callable[..., Path]:
+def pico_adapter(pico: Callable[[str], Path], shared_folder: Path) -> Callable[..., Path]:
     """Build an adapter for a pico checkpoint; keywords are PEFT's options."""
-    built: dict[str, Path] = {}
 
     def build(name: str, **options: Any) -> Path:  # noqa: ANN401
         from tests.support.pico import build_adapter
 
-        key = json.dumps([name, options], sort_keys=True)
-        if key not in built:
-            folder = tmp_path_factory.mktemp("adapter") / name
-            built[key] = build_adapter(pico(name), folder, **options)
-        return built[key]
+        key = hashlib.sha256(json.dumps([name, options], sort_keys=True).encode()).hexdigest()
+        return build_once(
+            shared_folder / f"adapter-{key[:12]}" / name,
+            lambda folder: build_adapter(pico(name), folder, **options),
+        )
 
     return build

@@ -316,10 +316,17 @@ def merge(
 ) -> None:
     """Merge adapters into a Hugging Face checkpoint by PEFT, for vLLM and transformers."""
     from loragraft.cli.output import print_json, print_warnings
+    from loragraft.cli.progress import make_progress
     from loragraft.export.merge import merge_checkpoint
 
     base, adapters, notes = _resolve(inputs, more, scales)
-    report = merge_checkpoint(base.folder, adapters, out, dtype=dtype, replace=replace)
+    progress = make_progress()
+    try:
+        report = merge_checkpoint(
+            base.folder, adapters, out, dtype=dtype, replace=replace, progress=progress
+        )
+    finally:
+        progress.end()
     if as_json:
         print_json(report.to_json())
         return

@@ -13,6 +13,7 @@ from loragraft.adapter.locate import locate_adapter
 from loragraft.artifact.checksums import write_checksums
 from loragraft.artifact.hashing import sha256_file
 from loragraft.artifact.metadata import write_metadata
+from loragraft.artifact.progress import Progress, Silent
 from loragraft.artifact.publish import Staging
 from loragraft.artifact.space import explain_full_disk, require_disk, require_memory
 from loragraft.checkpoint.model import read_json
@@ -77,6 +78,7 @@ def merge_into(
     *,
     dtype: str = "auto",
     compute: str | None = None,
+    progress: Progress | None = None,
 ) -> MergeReport:
     """Merge into a folder, which is made if missing; nothing is published.
 
@@ -87,6 +89,7 @@ def merge_into(
         dtype: Type of the result: float32, bfloat16, float16, or auto for the base's own.
         compute: Type in which PEFT merges; that of the result where None. float32 rounds once,
             at the end, while bfloat16 rounds the delta as well.
+        progress: Told of each stage.
 
     Raises:
         MissingExtraError: If torch, transformers or peft is missing.
@@ -103,7 +106,12 @@ def merge_into(
     require_memory(memory_needed(base, merging), f"Merging {base.name} with PEFT", _STREAM_INSTEAD)
     size = checkpoint_parameters(base) * DTYPE_BYTES[wanted]
     require_disk(folder, size, "The merged checkpoint")
-    model, notes = merge_adapters(load_model(base, merging), adapters)
+    watcher = progress or Silent()
+    watcher.begin(f"Loading {base.name} in {merging}", 0)
+    model = load_model(base, merging)
+    watcher.begin("Merging with PEFT", 0)
+    model, notes = merge_adapters(model, adapters)
+    watcher.begin("Saving", 0)
     _save(model, wanted, folder, size)
     carry_over(folder, [locate_adapter(path).folder for path, _ in adapters][::-1], base)
     return MergeReport(folder, wanted, sum(p.numel() for p in model.parameters()), notes)
@@ -177,6 +185,7 @@ def merge_checkpoint(
     dtype: str = "auto",
     compute: str = "float32",
     replace: bool = False,
+    progress: Progress | None = None,
 ) -> MergeReport:
     """Merge and publish a checkpoint folder, whole or not at all.
 
@@ -187,14 +196,22 @@ def merge_checkpoint(
         dtype: As :func:`merge_into`.
         compute: As :func:`merge_into`.
         replace: Whether a folder of that name gives way.
+        progress: Told of each stage, and of the bytes hashed in the last.
 
     Raises:
         LoragraftError: As :func:`merge_into`; BundleError if the name is taken.
     """
     with Staging(out.parent, out.name, replace=replace) as staging:
-        report = merge_into(base, adapters, staging.folder, dtype=dtype, compute=compute)
+        report = merge_into(
+            base, adapters, staging.folder, dtype=dtype, compute=compute, progress=progress
+        )
         files = sorted(p for p in staging.folder.rglob("*") if p.is_file())
-        digests = {p.relative_to(staging.folder).as_posix(): sha256_file(p) for p in files}
+        watcher = progress or Silent()
+        watcher.begin("Computing checksums", sum(path.stat().st_size for path in files))
+        digests: dict[str, str] = {}
+        for path in files:
+            digests[path.relative_to(staging.folder).as_posix()] = sha256_file(path)
+            watcher.advance(path.stat().st_size)
         metadata = write_metadata(staging.folder, _describe(base, adapters, report, digests))
         digests[metadata.name] = sha256_file(metadata)
         write_checksums(staging.folder, digests)
