@@ -13,27 +13,34 @@ from pathlib import Path
 
 import pytest
 
-from loragraft.checkpoint.resolve import looks_like_repository, resolve_checkpoint, resolve_claim
+from loragraft.checkpoint.resolve import (
+    looks_like_repository,
+    resolve_checkpoint,
+    resolve_claim,
+    resolve_folder,
+)
 from loragraft.errors import CheckpointError, InputError
 
 _COMMIT = "0123456789abcdef0123456789abcdef01234567"
 # In a process of its own: the Hub's client reads its settings once, when it is imported.
 _RESOLVE = """
 import sys
-from loragraft.checkpoint.resolve import resolve_checkpoint
+from pathlib import Path
+from loragraft.checkpoint.resolve import resolve_checkpoint, resolve_claim
 from loragraft.errors import LoragraftError
 try:
-    found = resolve_checkpoint(sys.argv[1])
+    name, *revision = sys.argv[1:]
+    found = resolve_claim(name, Path("a"), *revision) if revision else resolve_checkpoint(name)
     print(found.folder, found.repository, *found.notes, sep="|")
 except LoragraftError as error:
     print(type(error).__name__, error, sep="|")
 """
 
 
-def _resolve(name: str, home: Path, **settings: str) -> list[str]:
+def _resolve(name: str, home: Path, *revision: str, **settings: str) -> list[str]:
     clean = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
     run = subprocess.run(
-        [sys.executable, "-c", _RESOLVE, name],
+        [sys.executable, "-c", _RESOLVE, name, *revision],
         env={**clean, "HF_HOME": str(home), "NO_PROXY": "127.0.0.1", **settings},
         capture_output=True,
         text=True,
@@ -42,12 +49,12 @@ def _resolve(name: str, home: Path, **settings: str) -> list[str]:
     return run.stdout.strip().split("|")
 
 
-def _cache(home: Path, name: str) -> Path:
+def _cache(home: Path, name: str, revision: str = "main", commit: str = _COMMIT) -> Path:
     repository = home / "hub" / f"models--{name.replace('/', '--')}"
-    snapshot = repository / "snapshots" / _COMMIT
+    snapshot = repository / "snapshots" / commit
     snapshot.mkdir(parents=True)
-    (repository / "refs").mkdir()
-    (repository / "refs" / "main").write_text(_COMMIT)
+    (repository / "refs").mkdir(exist_ok=True)
+    (repository / "refs" / revision).write_text(commit)
     (snapshot / "config.json").write_text("{}")
     (snapshot / "model.safetensors").touch()
     return snapshot
@@ -78,6 +85,28 @@ def test_an_adapter_without_a_claim_is_told_so(tmp_path: Path) -> None:
         resolve_claim(None, tmp_path)
 
 
+def test_a_claim_that_cannot_be_found_is_told_so(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"trained on \./gone, which cannot be found"):
+        resolve_claim("./gone", tmp_path)
+    found = resolve_claim(str(tmp_path), tmp_path / "adapter")
+    assert found.folder == tmp_path
+    assert "own claim" in found.notes[0]
+
+
+@pytest.mark.parametrize("claim", ["~nobody-of-this-name/x", "x" * 5000, "x/" * 3000, "a\0b"])
+def test_a_claim_that_no_system_takes_for_a_path_is_told_so(claim: str, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="which cannot be found") as caught:
+        resolve_claim(claim, tmp_path)
+    assert len(str(caught.value)) < 1000
+    with pytest.raises(InputError, match="no repository name"):
+        resolve_folder(claim, ["*"], "an adapter")
+
+
+def test_a_name_that_the_hub_forbids_is_refused() -> None:
+    with pytest.raises(InputError, match="owner/a--b cannot name a repository"):
+        resolve_checkpoint("owner/a--b")
+
+
 def test_the_cache_does_without_a_network(tmp_path: Path) -> None:
     snapshot = _cache(tmp_path, "owner/name")
     folder, repository, _note = _resolve("owner/name", tmp_path, HF_HUB_OFFLINE="1")
@@ -105,6 +134,25 @@ def test_a_quantized_copys_revision_is_not_asked_of_the_base(tmp_path: Path) -> 
     assert notes[0].endswith(
         "at its default revision: v2 is one of unsloth/Qwen2.5-0.5B-Instruct-bnb-4bit alone"
     )
+
+
+def test_the_revision_that_an_adapter_was_trained_on_is_taken(tmp_path: Path) -> None:
+    main = _cache(tmp_path, "owner/name")
+    early = _cache(tmp_path, "owner/name", "step-1000", "1" * 40)
+    folder, _, note, _ = _resolve("owner/name", tmp_path, "", HF_HUB_OFFLINE="1")
+    assert Path(folder) == main
+    folder, repository, note, _ = _resolve("owner/name", tmp_path, "step-1000", HF_HUB_OFFLINE="1")
+    assert (Path(folder), repository) == (early, "owner/name")
+    assert note == "the base owner/name@step-1000 is the adapter's own claim"
+    kind, message = _resolve("owner/name", tmp_path, "step-2000", HF_HUB_OFFLINE="1")
+    assert kind == "UnavailableError"
+    assert "not in the Hub's cache" in message
+
+
+def test_a_local_claim_has_no_revision(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    folder, *_ = _resolve(str(tmp_path / "a" / "b"), tmp_path, "step-1000")
+    assert Path(folder) == tmp_path / "a" / "b"
 
 
 def test_a_cached_repository_without_weights_is_refused(tmp_path: Path) -> None:

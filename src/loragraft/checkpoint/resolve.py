@@ -19,6 +19,8 @@ BASE_PATTERNS = ("*.safetensors", "*.json", "*.jinja", "tokenizer.model", "*.txt
 ADAPTER_PATTERNS = ("adapter*", "*.json", "*.jinja", "tokenizer.model", "checkpoint-*/adapter*")
 _OTHER_WEIGHTS = (".bin", ".gguf", ".pt", ".pth", ".onnx", ".msgpack", ".h5")
 _LISTED = 4
+_SHOWN = 200
+"""Characters of a name that a message repeats: an adapter's claim may be of any length."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,21 @@ class Resolved:
     folder: Path
     repository: str | None = None
     notes: tuple[str, ...] = ()
+
+
+def existing_path(text: str) -> Path | None:
+    """Return the path that a text names, where something is there."""
+    try:
+        path = Path(text).expanduser()
+        return path if path.exists() else None
+    except RuntimeError:  # ~name of a user who is not there, or whose home is unknown
+        return None
+    except (OSError, ValueError):  # too long a name, no right to look, a NUL
+        return None
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def looks_like_repository(text: str) -> bool:
@@ -47,14 +64,14 @@ def resolve_folder(text: str, patterns: Sequence[str], what: str) -> Resolved:
         InputError: If it is neither.
         UnavailableError: If the Hub cannot be reached or refuses.
     """
-    path = Path(text).expanduser()
-    if path.exists():
+    path = existing_path(text)
+    if path is not None:
         return Resolved(path)
     match = _REPOSITORY.fullmatch(text)
     if match is None or not looks_like_repository(text):
         raise InputError(
-            f"{text} does not exist, and it is no repository name either (owner/name). Give the "
-            f"path of {what}, or its name on the Hugging Face Hub."
+            f"{_shown(text)} does not exist, and it is no repository name either (owner/name). "
+            f"Give the path of {what}, or its name on the Hugging Face Hub."
         )
     folder = _snapshot(match["id"], match["revision"], patterns)
     return Resolved(folder, match["id"], (f"{text} is read from {folder}",))
@@ -106,7 +123,7 @@ def resolve_checkpoint(text: str) -> Resolved:
         UnavailableError: If it would have to be downloaded and cannot be.
     """
     name, _, revision = text.partition("@")
-    full = None if Path(text).expanduser().exists() else full_precision_name(name)
+    full = None if existing_path(text) is not None else full_precision_name(name)
     if full is None:
         found = resolve_folder(text, BASE_PATTERNS, "a base checkpoint")
         _require_weights(found)
@@ -155,8 +172,13 @@ def resolve_adapter(text: str) -> Resolved:
     return resolve_folder(text, ADAPTER_PATTERNS, "an adapter")
 
 
-def resolve_claim(claim: str | None, adapter: Path) -> Resolved:
+def resolve_claim(claim: str | None, adapter: Path, revision: str | None = None) -> Resolved:
     """Return the base that an adapter names.
+
+    Args:
+        claim: Its name for the base.
+        adapter: The adapter, for messages.
+        revision: The base's version that it was trained on, where it names one.
 
     Raises:
         CheckpointError: If it names none, or one that is not to be had.
@@ -165,11 +187,13 @@ def resolve_claim(claim: str | None, adapter: Path) -> Resolved:
         raise CheckpointError(
             f"{adapter} does not say which base it was trained on. Give the base before it."
         )
+    if revision and looks_like_repository(f"{claim}@{revision}") and existing_path(claim) is None:
+        claim = f"{claim}@{revision}"
     try:
         found = resolve_checkpoint(claim)
     except InputError as error:
         raise CheckpointError(
-            f"{adapter} says it was trained on {claim}, which cannot be found: {error} "
+            f"{adapter} says it was trained on {_shown(claim)}, which cannot be found: {error} "
             "Give the base before the adapter."
         ) from None
     note = f"the base {claim} is the adapter's own claim"
