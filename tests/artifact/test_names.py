@@ -16,12 +16,16 @@ def test_plain_names_pass(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["", ".", "..", ".hidden", "-rf", "a/b", "a\\b", "/a", "a\0", "a\n", "a:b", "a ", " a", "a.",
-     "CON", "nul.txt", "x" * 201, "é" * 101],
+    ("name", "problem"),
+    [("", "is empty"), (".", "starts with"), ("..", "starts with"), (".hidden", "starts with"),
+     ("-rf", "starts with '-'"), ("a/b", "holds '/'"), ("a\\b", "holds"), ("/a", "holds '/'"),
+     ("a\0", "holds"), ("a\n", "holds"), ("a:b", "holds ':'"), ("a ", "ends with a space"),
+     (" a", "starts or ends with a space"), ("a.", "ends with a dot"), ("CON", "is reserved"),
+     ("caf\udce9", "is no UTF-8 text"), ("a\ud800", "is no UTF-8 text"), ("nul.txt", "is reserved"),
+     ("x" * 201, "longer than 200"), ("é" * 101, "longer than 200")],
 )  # fmt: skip
-def test_other_names_are_refused(name: str) -> None:
-    with pytest.raises(InputError, match="--name"):
+def test_other_names_are_refused(name: str, problem: str) -> None:
+    with pytest.raises(InputError, match=f"{problem}.*--name"):
         check_name(name)
 
 

@@ -43,9 +43,11 @@ def _find_problem(name: str) -> str | None:
         return f"holds {found[0]!r}"
     if _RESERVED.fullmatch(name):
         return "is reserved on Windows"
-    if len(name.encode("utf-8", "surrogateescape")) > _MAX_BYTES:
-        return f"is longer than {_MAX_BYTES} bytes"
-    return None
+    try:
+        size = len(name.encode("utf-8"))
+    except UnicodeEncodeError:  # it goes into the file, whose texts are UTF-8
+        return "is no UTF-8 text"
+    return f"is longer than {_MAX_BYTES} bytes" if size > _MAX_BYTES else None
 
 
 def suggest_name(text: str) -> str:
