@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from loragraft.adapter.config import parse_config, streamable
+from loragraft.adapter.config import parse_config, streamable, unmergeable
 from loragraft.errors import AdapterError
 
 LORA: dict[str, Any] = {"peft_type": "LORA", "r": 8, "lora_alpha": 16}
@@ -136,6 +136,37 @@ def test_targets_follow_pefts_rules(config: dict[str, Any], module: str, expecte
 )
 def test_what_cannot_be_streamed_says_why(config: dict[str, Any], reason: str) -> None:
     assert reason in (streamable(parse_config({**LORA, **config})) or "")
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        ({"peft_type": "PROMPT_TUNING"}, "is of type PROMPT_TUNING, which has no merged weights"),
+        ({"peft_type": "XLORA"}, "no merged weights"),
+        ({"alora_invocation_tokens": [1, 2]}, "is an activated LoRA"),
+        ({"arrow_config": {"top_k": 3}}, "Arrow"),
+        ({"use_qalora": True}, "QA-LoRA"),
+        ({"init_lora_weights": "corda"}, "on the plain base the adapter does not do what"),
+        ({"init_lora_weights": "lora_ga"}, "was initialised as lora_ga"),
+        ({"use_dora": True, "lora_bias": True}, "PEFT refuses as well"),
+    ],
+)
+def test_what_no_engine_can_merge_says_why(config: dict[str, Any], reason: str) -> None:
+    parsed = parse_config({**LORA, **config})
+    assert reason in (unmergeable(parsed) or "")
+    assert streamable(parsed) == unmergeable(parsed)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {}, {"peft_type": "LOHA"}, {"peft_type": "IA3"}, {"init_lora_weights": "pissa"},
+        {"init_lora_weights": "olora"}, {"layer_replication": [[0, 4], [2, 5]]}, {"use_dora": True},
+        {"lora_bias": True}, {"kasa_config": {"beta": 1.0}}, {"init_lora_weights": "eva"},
+    ],
+)  # fmt: skip
+def test_what_some_engine_can_merge_is_not_refused(config: dict[str, Any]) -> None:
+    assert unmergeable(parse_config({**LORA, **config})) is None
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,11 @@ Names, defaults and rules were read in PEFT 0.21's ``LoraConfig`` and ``LoraLaye
 from __future__ import annotations
 
 import math
-import re
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, TypeGuard, TypeVar
 
+from loragraft.adapter.patterns import Budget, compile_pattern, match_pattern
 from loragraft.errors import AdapterError
 
 _Value = TypeVar("_Value")
@@ -50,18 +48,19 @@ class AdapterConfig:
     trainable_token_indices: Mapping[str, tuple[int, ...]] | tuple[int, ...] = ()
     init_lora_weights: bool | str = True
     raw: Mapping[str, Any] = field(default_factory=dict)
+    budget: Budget = field(default_factory=Budget, compare=False, repr=False)
 
     def rank_of(self, module: str) -> int:
         """Return the rank of a module, ``rank_pattern`` applied as PEFT does."""
-        return pattern_value(self.rank_pattern, module, self.r)
+        return self._pattern_value(self.rank_pattern, module, self.r)
 
     def alpha_of(self, module: str) -> float:
         """Return alpha of a module, ``alpha_pattern`` applied as PEFT does."""
-        return pattern_value(self.alpha_pattern, module, self.lora_alpha)
+        return self._pattern_value(self.alpha_pattern, module, self.lora_alpha)
 
     def alphas_of(self, module: str) -> tuple[float, ...]:
         """Return the value of every ``alpha_pattern`` that fits a module; the first one counts."""
-        return tuple(v for k, v in self.alpha_pattern.items() if _fits(k, module))
+        return tuple(v for k, v in self.alpha_pattern.items() if self._fits(k, module))
 
     def scaling_of(self, module: str) -> float:
         """Return the factor before B·A: alpha/r, or alpha/√r with rank-stabilised LoRA."""
@@ -81,9 +80,9 @@ class AdapterConfig:
 
         Source: ``check_target_module_exists`` in PEFT 0.21.
         """
-        if _matches(self.exclude_modules, module) or self._is_saved_or_below(module):
+        if self._matches(self.exclude_modules, module) or self._is_saved_or_below(module):
             return False
-        if not _matches(self.target_modules, module):
+        if not self._matches(self.target_modules, module):
             return False
         if isinstance(self.target_modules, str) or not self.layers_to_transform:
             return True
@@ -93,55 +92,50 @@ class AdapterConfig:
         """Say whether ``modules_to_save`` names a module, by PEFT's suffix rule."""
         return any(module.endswith(name) for name in self.modules_to_save)
 
+    def _pattern_value(
+        self, patterns: Mapping[str, _Value], module: str, default: _Value
+    ) -> _Value:
+        """Return the value of the first pattern that matches the end of a module's name.
+
+        Source: ``get_pattern_key`` in PEFT 0.21; the dictionary's order counts.
+        """
+        return next((value for key, value in patterns.items() if self._fits(key, module)), default)
+
+    def _fits(self, pattern: str, module: str) -> bool:
+        ending = _ENDING.format(pattern)
+        return match_pattern(ending, module, self.budget, foreign=pattern) is not None
+
+    def _matches(self, names: Names, module: str) -> bool:
+        if not names:
+            return False
+        if isinstance(names, str):
+            found = match_pattern(names, module, self.budget, foreign=names, whole=True)
+            return found is not None
+        return module in names or any(module.endswith(f".{name}") for name in names)
+
     def _is_saved_or_below(self, module: str) -> bool:
-        rules = (compile_pattern(rf"(^|.*\.){name}($|\..*)") for name in self.modules_to_save)
-        return any(rule.match(module) for rule in rules)
+        return any(
+            match_pattern(_SAVED.format(name), module, self.budget, foreign=name) is not None
+            for name in self.modules_to_save
+        )
 
     def _layer_of(self, module: str) -> int | None:
-        rules = [rf"(?:^|.*?\.){pattern}\.(?P<idx>\d+)\." for pattern in self.layers_pattern]
-        for rule in rules or [r".*?\.[^.]*\.(?P<idx>\d+)\."]:
-            match = compile_pattern(rule).match(module)
-            if match:
-                return int(match["idx"])
+        rules = [(_LAYER.format(pattern), pattern) for pattern in self.layers_pattern]
+        for rule, pattern in rules or [(_ANY_LAYER, "")]:
+            found = match_pattern(rule, module, self.budget, foreign=pattern)
+            if found is not None and len(found["idx"]) <= _MAX_DIGITS:
+                return int(found["idx"])
         return None
 
 
-@lru_cache(maxsize=4096)
-def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """Compile a regular expression out of an adapter's configuration.
+_ENDING = r"(.*\.)?({})$"
+_SAVED = r"(^|.*\.){}($|\..*)"
+_LAYER = r"(?:^|.*?\.){}\.(?P<idx>\d+)\."
+_ANY_LAYER = r".*?\.[^.]*\.(?P<idx>\d+)\."
+"""PEFT's own rules around the names in a configuration."""
 
-    Raises:
-        AdapterError: If it is none.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return re.compile(pattern)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise AdapterError(
-            f"The adapter's configuration holds {pattern!r}, which is no regular expression "
-            f"({error}). PEFT could not load it either."
-        ) from None
-
-
-def pattern_value(patterns: Mapping[str, _Value], module: str, default: _Value) -> _Value:
-    r"""Return the value of the first pattern that matches the end of a module's name.
-
-    Source: ``get_pattern_key`` in PEFT 0.21: ``(.*\.)?(pattern)$``, in the dictionary's order.
-    """
-    return next((value for pattern, value in patterns.items() if _fits(pattern, module)), default)
-
-
-def _fits(pattern: str, module: str) -> bool:
-    return compile_pattern(rf"(.*\.)?({pattern})$").match(module) is not None
-
-
-def _matches(names: Names, module: str) -> bool:
-    if not names:
-        return False
-    if isinstance(names, str):
-        return compile_pattern(names).fullmatch(module) is not None
-    return module in names or any(module.endswith(f".{name}") for name in names)
+_MAX_DIGITS = 9
+"""Of a layer's number; Python refuses to read one of thousands of digits."""
 
 
 def _is_int(value: object) -> bool:
@@ -278,16 +272,15 @@ def _short(value: object) -> str:
 
 def _compile_all(config: AdapterConfig) -> None:
     """Compile every pattern once, so that a bad one is refused on opening."""
-    patterns: Sequence[str] = (*config.rank_pattern, *config.alpha_pattern)
-    for pattern in patterns:
-        compile_pattern(rf"(.*\.)?({pattern})$")
+    for pattern in (*config.rank_pattern, *config.alpha_pattern):
+        compile_pattern(_ENDING.format(pattern))
     for names in (config.target_modules, config.exclude_modules):
         if isinstance(names, str):
             compile_pattern(names)
     for pattern in config.layers_pattern:
-        compile_pattern(rf"(?:^|.*?\.){pattern}\.(?P<idx>\d+)\.")
+        compile_pattern(_LAYER.format(pattern))
     for name in config.modules_to_save:
-        compile_pattern(rf"(^|.*\.){name}($|\..*)")
+        compile_pattern(_SAVED.format(name))
 
 
 _BASE_CHANGED = (
@@ -302,11 +295,9 @@ _BASE_LOST = (
     "save_pretrained(..., path_initial_model_for_weight_conversion=...)"
 )
 
-_INITIALISATIONS: Mapping[str, str] = {
-    "pissa": _BASE_CHANGED, "olora": _BASE_CHANGED, "loftq": _BASE_CHANGED,
-    "corda": _BASE_LOST, "lora_ga": _BASE_LOST,
-}  # fmt: skip
-"""Those that mutate the base. ``eva``, ``orthogonal``, ``gaussian`` and ``mica`` do not."""
+_REPEATED = ("pissa", "olora", "loftq")
+_LOST = ("corda", "lora_ga")
+"""Initialisations that mutate the base. ``eva``, ``orthogonal``, ``gaussian``, ``mica`` do not."""
 
 _VARIANTS: Mapping[str, str] = {
     "layer_replication": "repeats layers of the base (layer_replication): take --engine peft",
@@ -314,16 +305,20 @@ _VARIANTS: Mapping[str, str] = {
     "use_bdlora": "has block-diagonal factors (use_bdlora): take --engine peft",
     "kasa_config": "is a KaSA adapter, which truncates the base weights: take --engine peft",
     "monteclora_config": "carries MonteCLoRA's sampler: take --engine peft",
-    "alora_invocation_tokens":
-        "is an activated LoRA: it switches on at certain tokens, so it cannot be merged",
-    "arrow_config": "routes between adapters for each token (Arrow), so it cannot be merged",
-    "use_qalora": "is a QA-LoRA adapter for a quantized base, which cannot be merged exactly",
     "megatron_config": "was trained on Megatron's parallel layers: take --engine peft",
 }  # fmt: skip
 """Options of ``LoraConfig`` under which the merged weight is more than W + s·B·A.
 
 VeLoRA (``velora_config``) is absent on purpose: it changes training only.
 """
+
+_NEVER_MERGED: Mapping[str, str] = {
+    "alora_invocation_tokens":
+        "is an activated LoRA: it switches on at certain tokens, so it cannot be merged",
+    "arrow_config": "routes between adapters for each token (Arrow), so it cannot be merged",
+    "use_qalora": "is a QA-LoRA adapter for a quantized base, which cannot be merged exactly",
+}  # fmt: skip
+"""Options of ``LoraConfig`` under which no merged weight does what the adapter does."""
 
 _UNMERGEABLE = frozenset({
     "PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "CPT", "CARTRIDGE",
@@ -332,23 +327,43 @@ _UNMERGEABLE = frozenset({
 """Types that work on activations or prompts: no merged weight exists."""
 
 
-def streamable(config: AdapterConfig) -> str | None:
-    """Say why the streaming engine cannot merge an adapter; None if it can.
+def unmergeable(config: AdapterConfig) -> str | None:
+    """Say why no engine can merge an adapter into its base; None if one can.
 
     The sentence has no subject: prefix it with "The adapter ".
     """
     if config.peft_type in _UNMERGEABLE:
         return f"is of type {config.peft_type}, which has no merged weights"
     if config.peft_type != "LORA":
+        return None
+    for name, reason in _NEVER_MERGED.items():
+        if config.raw.get(name):
+            return reason
+    if _initialised_by(config, _LOST):
+        return _BASE_LOST.format(name=config.init_lora_weights)
+    if config.use_dora and config.lora_bias:
+        return "asks for DoRA and lora_bias at once, which PEFT refuses as well"
+    return None
+
+
+def streamable(config: AdapterConfig) -> str | None:
+    """Say why the streaming engine cannot merge an adapter; None if it can.
+
+    The sentence has no subject: prefix it with "The adapter ".
+    """
+    never = unmergeable(config)
+    if never is not None:
+        return never
+    if config.peft_type != "LORA":
         return f"is of type {config.peft_type}, not LORA: take --engine peft"
     for name, reason in _VARIANTS.items():
         if config.raw.get(name):
             return reason
-    if isinstance(config.init_lora_weights, str):
-        name = config.init_lora_weights.lower()
-        for prefix, sentence in _INITIALISATIONS.items():
-            if name.startswith(prefix):
-                return sentence.format(name=config.init_lora_weights)
-    if config.use_dora and config.lora_bias:
-        return "asks for DoRA and lora_bias at once, which PEFT refuses as well"
+    if _initialised_by(config, _REPEATED):
+        return _BASE_CHANGED.format(name=config.init_lora_weights)
     return None
+
+
+def _initialised_by(config: AdapterConfig, names: tuple[str, ...]) -> bool:
+    how = config.init_lora_weights
+    return isinstance(how, str) and how.lower().startswith(names)
