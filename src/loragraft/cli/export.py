@@ -61,12 +61,14 @@ _TARGET = _options(
 
 def _is_adapter(text: str) -> bool:
     from loragraft.adapter.locate import locate_adapter
+    from loragraft.checkpoint.resolve import existing_path
     from loragraft.errors import AdapterError, UnsupportedError
 
-    if not Path(text).exists() or (Path(text) / "config.json").exists():
+    path = existing_path(text)
+    if path is None or (path / "config.json").exists():
         return False
     try:
-        locate_adapter(Path(text))
+        locate_adapter(path)
     except AdapterError:
         return False
     except UnsupportedError:  # one in a form that is not read: said where it is opened
@@ -97,8 +99,8 @@ def _resolve(
         base = resolve_checkpoint(base_name)
     else:
         with open_adapter(adapters[0][0]) as adapter:
-            claim = adapter.config.base_model_name_or_path
-        base = resolve_claim(claim, adapters[0][0])
+            claim, revision = adapter.config.base_model_name_or_path, adapter.config.revision
+        base = resolve_claim(claim, adapters[0][0], revision)
     notes = [note for item in [base, *found] for note in item.notes]
     return base, adapters, notes
 
@@ -206,9 +208,6 @@ def merge_and_quantize(
     progress = make_progress()
     try:
         report = run_export(request, progress)
-    except KeyboardInterrupt:
-        click.echo("\nFinished tensors are kept: the same command goes on from there.", err=True)
-        raise
     finally:
         progress.end()
     _print_report(report, as_json)
@@ -258,7 +257,7 @@ def plan(
     precision: str,
     as_json: bool,
 ) -> None:
-    """Say what an export would make and need; no weight is read."""
+    """Say what an export would make and need; nothing is merged or written."""
     from loragraft.export.plan import plan_export
 
     request = _request(inputs, more, scales, outputs, name, quants, engine, precision)

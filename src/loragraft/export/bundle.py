@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,6 +20,7 @@ from loragraft.checkpoint.model import read_json
 from loragraft.errors import LoragraftError
 from loragraft.export.card import render_card
 from loragraft.export.modelfile import render_modelfile
+from loragraft.export.places import adapter_name, claimed_name, hub_commit, places_of
 from loragraft.export.prepare import OpenAdapter
 from loragraft.export.request import ExportReport, ExportRequest
 
@@ -30,13 +31,20 @@ BUNDLE_KIND = "export"
 _TOOLS = ("llama-cpp-python", "gguf", "numpy", "numba", "tokenizers", "safetensors", "peft",
           "torch", "transformers")  # fmt: skip
 
+INPUT_FILES = (
+    "config.json", "generation_config.json", "tokenizer.json", "tokenizer.model",
+    "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
+    "merges.txt", "chat_template.jinja", "chat_template.json",
+)  # fmt: skip
+"""Files beside the weights that decide what is exported."""
+
 BaseHashes = dict[str, str]
 """SHA256 of each shard by file name."""
 
 
-def hash_base(files: Sequence[Path]) -> BaseHashes:
-    """Hash the shards of a base checkpoint."""
-    return {file.name: cached_sha256(file) for file in files}
+def hash_base(files: Sequence[Path], on_bytes: Callable[[int], object] | None = None) -> BaseHashes:
+    """Hash the shards of a base checkpoint; ``on_bytes`` hears of every block read."""
+    return {file.name: cached_sha256(file, on_bytes=on_bytes) for file in files}
 
 
 def tool_versions() -> dict[str, str]:
@@ -50,9 +58,15 @@ def tool_versions() -> dict[str, str]:
     return versions
 
 
-def adapter_name(weights: Path) -> str:
-    """Return an adapter's folder and file, without the path of this machine."""
-    return f"{weights.resolve().parent.name}/{weights.name}"
+def hash_inputs(folder: Path, *more: str) -> dict[str, str]:
+    """Return the SHA256 of every file beside the weights that decides what is exported.
+
+    Args:
+        folder: A checkpoint's or an adapter's folder.
+        *more: Names of further files.
+    """
+    present = (folder / name for name in (*more, *INPUT_FILES))
+    return {path.name: sha256_file(path) for path in present if path.is_file()}
 
 
 def _describe_adapter(opened: OpenAdapter) -> dict[str, Any]:
@@ -60,12 +74,14 @@ def _describe_adapter(opened: OpenAdapter) -> dict[str, Any]:
     return {
         "name": adapter_name(adapter.path),
         "sha256": adapter.sha256,
+        "files": hash_inputs(adapter.location.folder, adapter.location.config.name),
         "scale": opened.scale,
         "type": adapter.config.peft_type,
         "rank": adapter.config.r,
         "alpha": adapter.config.lora_alpha,
         "modules": len(adapter.modules),
-        "base_claimed": adapter.config.base_model_name_or_path,
+        "base_claimed": claimed_name(adapter.config.base_model_name_or_path),
+        "base_revision_claimed": adapter.config.revision,
     }
 
 
@@ -107,8 +123,10 @@ def describe_inputs(
         "base": {
             "id": request.base_id,
             "name": request.base_name,
+            "revision": hub_commit(request.base),
             "architecture": architecture,
             "shards": base_hashes,
+            "files": hash_inputs(request.base),
         },
         "adapters": described or [_name_adapter(path, s) for path, s in request.adapters],
         "precision": request.precision,
@@ -122,6 +140,7 @@ def _name_adapter(path: Path, scale: float) -> dict[str, Any]:
     return {
         "name": adapter_name(found.weights),
         "sha256": sha256_file(found.weights),
+        "files": hash_inputs(found.folder, found.config.name),
         "scale": scale,
     }
 
@@ -151,12 +170,15 @@ def fill_bundle(
         stops: Texts that end an answer, for the Modelfile.
         context: The model's context length.
     """
+    context = context if type(context) is int and context > 0 else None  # as config.json says it
+    places = places_of(request.base, request.adapters, request.outputs, request.converter)
     modelfile = render_modelfile(report.files[0].name, stops, context)
     write_atomically(folder / MODELFILE_NAME, modelfile.encode("utf-8"))
     body = {key: value for key, value in report.to_json().items() if key != "bundle"}
-    write_metadata(folder, {**inputs, "context_length": context, **body})
-    card = render_card(request, report, inputs)
-    write_atomically(folder / CARD_NAME, card.encode("utf-8"))
+    write_metadata(folder, places.hide({**inputs, "context_length": context, **body}))
+    card = places.hide(render_card(request, report, inputs))
+    # The name of a folder may hold bytes that are no UTF-8; the card then shows their numbers.
+    write_atomically(folder / CARD_NAME, card.encode("utf-8", "backslashreplace"))
     digests = {file.name: file.sha256 for file in report.files}
     for name in (MODELFILE_NAME, METADATA_NAME, CARD_NAME):
         digests[name] = sha256_file(folder / name)

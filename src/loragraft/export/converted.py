@@ -7,7 +7,6 @@ out.
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import replace
@@ -23,32 +22,17 @@ from loragraft.export.bundle import (
     hash_base,
     read_generation_config,
 )
+from loragraft.export.carried import tokenizer_owner
 from loragraft.export.converter import convert_and_quantize, find_script
+from loragraft.export.engine import merge_beside
 from loragraft.export.gates import GateResult, judge
 from loragraft.export.gguf_file import GgufFile
 from loragraft.export.judging import gates_before, load_gates
 from loragraft.export.memory import PeakMemory
-from loragraft.export.merge import merge_into
 from loragraft.export.prepare import open_base
 from loragraft.export.request import Clock, ExportedFile, ExportReport, ExportRequest
 
 _STOP_KEYS = ("tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id")
-
-
-def _merged(request: ExportRequest, staging: Staging, stack: ExitStack) -> Path:
-    if not request.adapters:
-        return request.base
-    folder = staging.target.with_name(f".{staging.target.name}.merged")
-    stack.callback(shutil.rmtree, folder, ignore_errors=True)
-    rounded = request.precision == "reference"
-    merge_into(
-        request.base,
-        request.adapters,
-        folder,
-        dtype="bfloat16" if rounded else "float32",
-        compute="bfloat16" if rounded else "float32",
-    )
-    return folder
 
 
 def _describe_file(path: Path, quant: str) -> ExportedFile:
@@ -96,27 +80,26 @@ def run_converted(request: ExportRequest, progress: Progress) -> ExportReport:
         with clock.phase("check"):
             gates = judge(gates_before(request, base), request.allow)
         with clock.phase("merge"):
-            progress.begin("Merging with PEFT", 0)
-            merged = _merged(request, staging, stack)
+            merged = request.base
+            if request.adapters:
+                merged = merge_beside(request, staging, stack, progress)
         names = {quant: f"{request.name}.{quant}.gguf" for quant in request.quants}
         with clock.phase("write"):
             progress.begin("Converting with llama.cpp", 0)
             outputs = [(quant, staging.folder / name) for quant, name in names.items()]
+            floats = staging.target.with_name(f".{request.name}.float.gguf")
             convert_and_quantize(
-                script, merged, outputs, scratch=request.outputs, threads=request.thread_count
+                script, merged, outputs, floats=floats, threads=request.thread_count
             )
             files = [_describe_file(path, quant) for quant, path in outputs]
         with clock.phase("gates"):
-            tokenizer = next(
-                (folder for path, _ in reversed(request.adapters)
-                 if ((folder := locate_adapter(path).folder) / "tokenizer.json").exists()),
-                request.base,
-            )  # fmt: skip
+            folders = [locate_adapter(path).folder for path, _ in request.adapters]
+            tokenizer = tokenizer_owner(folders, request.base)
             progress.begin("Checking", 0)
             for file in files:
                 gates += load_gates(staging.folder / file.name, tokenizer, request.thread_count)
             gates.append(_no_read_back())
-            gates = judge(gates, request.allow, staging.folder)
+            gates = judge(gates, request.allow)  # nothing is kept: there is no journal
         report = ExportReport(
             bundle=staging.target,
             files=files,

@@ -201,6 +201,21 @@ def compare_models(
     return Divergence(quantization.result(), adapter.result(), total.result())
 
 
+def require_room(base: Path) -> None:
+    """Raise unless the merged model fits into memory in float32.
+
+    Raises:
+        OutOfMemoryError: Naming the way that needs less.
+    """
+    from loragraft.export.peft_engine import memory_needed
+
+    require_memory(
+        memory_needed(base, "float32"),
+        "--verify full (the merged model in float32)",
+        "Use --verify quick, whose gates need no whole model.",
+    )
+
+
 def measure_divergence(
     gguf: Path,
     base: Path,
@@ -227,14 +242,10 @@ def measure_divergence(
         OutOfMemoryError: If the machine cannot hold the model in float32.
         CheckFailedError: If llama.cpp fails.
     """
-    from loragraft.export.peft_engine import load_model, memory_needed, merge_adapters
+    from loragraft.export.peft_engine import load_model, merge_adapters
 
     chunks = token_chunks(tokenizer or base, text if text is not None else calibration_text())
-    require_memory(
-        memory_needed(base, "float32"),
-        "--verify full (the merged model in float32)",
-        "Use --verify quick, whose gates need no whole model.",
-    )
+    require_room(base)
     with ExitStack() as stack:
         llama = stack.enter_context(LlamaLogits(gguf, context=CHUNK_TOKENS, threads=threads))
         model = load_model(base, "float32")

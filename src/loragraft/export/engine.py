@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from loragraft.adapter.config import streamable
+from loragraft.adapter.config import streamable, unmergeable
 from loragraft.adapter.reader import Adapter, open_adapter
 from loragraft.artifact.progress import Progress
 from loragraft.artifact.publish import Staging
@@ -47,8 +48,16 @@ def choose_engine(request: ExportRequest, base: Checkpoint) -> EngineChoice:
     """Choose the engine.
 
     Raises:
-        UnsupportedError: If ``--engine stream`` is asked for and cannot take an adapter.
+        UnsupportedError: If no engine can merge an adapter, or ``--engine stream`` cannot.
     """
+    for path, _ in request.adapters:
+        with open_adapter(path) as adapter:
+            reason = unmergeable(adapter.config)
+        if reason is not None:
+            raise UnsupportedError(
+                f"The adapter {path} {reason}. No merged model does what it was trained to: serve "
+                "it unmerged with PEFT."
+            )
     if request.engine == "peft" and request.adapters:
         return EngineChoice("peft", "asked for by --engine peft")
     obstacle = _obstacle(request.adapters)
@@ -74,17 +83,24 @@ def merged_base(
     """Return what the writer reads: base and adapters, or PEFT's merged checkpoint and none."""
     if choice.engine == "stream":
         return base, request.adapters
+    return open_base(merge_beside(request, staging, stack, progress), stack), ()
+
+
+def merge_beside(
+    request: ExportRequest, staging: Staging, stack: ExitStack, progress: Progress
+) -> Path:
+    """Merge with PEFT into a hidden folder beside the bundle; it goes with the stack."""
     from loragraft.export.merge import merge_into
 
-    progress.begin("Merging with PEFT", 0)
-    folder = staging.target.with_name(f".{staging.target.name}.merged")
-    stack.callback(_remove, folder)
     dtype = "bfloat16" if request.precision == "reference" else "float32"
-    merge_into(request.base, request.adapters, folder, dtype=dtype)
-    return open_base(folder, stack), ()
+    folder = hidden_folder(staging, "merged", stack)
+    merge_into(request.base, request.adapters, folder, dtype=dtype, progress=progress)
+    return folder
 
 
-def _remove(folder: Path) -> None:
-    import shutil
-
-    shutil.rmtree(folder, ignore_errors=True)
+def hidden_folder(staging: Staging, purpose: str, stack: ExitStack) -> Path:
+    """Name a folder beside the bundle that is empty now and removed with the stack."""
+    folder = staging.target.with_name(f".{staging.target.name}.{purpose}")
+    shutil.rmtree(folder, ignore_errors=True)  # what a killed run left
+    stack.callback(shutil.rmtree, folder, ignore_errors=True)
+    return folder

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from loragraft import __version__
+from loragraft.artifact.hash_cache import file_identity
+from loragraft.artifact.hashing import sha256_file
 from loragraft.artifact.journal import Journal
 from loragraft.artifact.names import check_name
 from loragraft.artifact.progress import Progress, Silent
@@ -25,16 +29,18 @@ from loragraft.export.bundle import (
     hash_base,
     read_generation_config,
 )
-from loragraft.export.engine import choose_engine, merged_base
+from loragraft.export.engine import choose_engine, hidden_folder, merged_base
 from loragraft.export.gates import judge
-from loragraft.export.judging import gates_after, gates_before
+from loragraft.export.judging import check_whole_model_gates, gates_after, gates_before
 from loragraft.export.memory import PeakMemory
+from loragraft.export.mix import find_mix
 from loragraft.export.mix.assign import bits_per_weight, fallbacks, type_counts
 from loragraft.export.modelfile import stop_texts
 from loragraft.export.prepare import Layout, lay_out, open_base
 from loragraft.export.quantize.kernels import Kernels, choose_kernels
 from loragraft.export.request import Clock, ExportedFile, ExportReport, ExportRequest
 from loragraft.export.stream import stream_tensors
+from loragraft.export.tokenizer.parity import require_reference
 from loragraft.export.writer import GgufOutput, write_header
 
 BUNDLE_EXTRA_BYTES = 4 << 20
@@ -54,10 +60,11 @@ def check_request(request: ExportRequest) -> None:
     """Refuse what no file needs to be read for.
 
     Raises:
-        InputError: On a bad name, a mix named twice or none at all.
+        InputError: On a bad name, a mix named twice (by an alias, too) or none at all.
+        UnsupportedError: On an unknown mix.
     """
     check_name(request.name)
-    names = [quant.upper() for quant in request.quants]
+    names = [find_mix(quant).name for quant in request.quants]
     double = [name for name, count in Counter(names).items() if count > 1]
     if double or not names:
         raise InputError(f"--quant names {double[0]} twice." if double else "No --quant is given.")
@@ -71,11 +78,13 @@ def file_name(request: ExportRequest, quant: str) -> str:
 def run_key(request: ExportRequest, layout: Layout, headers: Sequence[bytes]) -> str:
     """Return a hash of everything that decides the output's bytes.
 
-    Headers carry names, shapes, types, metadata and the tokenizer; inputs are named by size and
-    modification time (base) and by their own hash (adapters).
+    Headers carry names, shapes, types, metadata and the tokenizer; the base's shards are named by
+    what tells a changed file, the adapters by the hashes of weights and configuration.
     """
-    base = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in layout.base.files]
-    adapters = [(a.adapter.sha256, a.scale) for a in layout.adapters]
+    base = [[str(path.resolve()), *file_identity(path)] for path in layout.base.files]
+    adapters = [
+        (a.adapter.sha256, sha256_file(a.adapter.location.config), a.scale) for a in layout.adapters
+    ]
     facts = [__version__, base, adapters, request.precision]
     digest = hashlib.sha256(json.dumps(facts).encode())
     for header in headers:
@@ -170,7 +179,9 @@ def _noter(journal: Journal) -> Callable[[int, tuple[int, str]], None]:
 
 def _clear(folder: Path) -> None:
     for path in folder.iterdir():
-        if path.is_file():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
             path.unlink()
 
 
@@ -200,6 +211,7 @@ def run_export(request: ExportRequest, progress: Progress | None = None) -> Expo
         peak = stack.enter_context(PeakMemory())
         with clock.phase("open"):
             original = open_base(request.base, stack)
+            check_whole_model_gates(request)
             choice = choose_engine(request, original)
             progress.begin("Opening", 0)
         staging = stack.enter_context(
@@ -213,10 +225,16 @@ def run_export(request: ExportRequest, progress: Progress | None = None) -> Expo
             base, adapters = merged_base(request, choice, original, staging, stack, progress)
         with clock.phase("lay out"):
             layout = lay_out(base, adapters, request.quants, stack)
-        with clock.phase("write"):
+            if "tokenizer" not in request.allow:
+                require_reference(layout.vocabulary.source)
+        with clock.phase("write"), _resume_promised(base is original, progress):
             written = write_files(request, layout, staging, progress)
         with clock.phase("gates"):
-            gates += gates_after(request, original, layout, written.files, staging.folder, progress)
+            scratch = hidden_folder(staging, "scratch", stack)
+            scratch.mkdir()
+            gates += gates_after(
+                request, original, layout, written.files, staging.folder, scratch, progress
+            )
             gates = judge(gates, request.allow, staging.folder)
         report = ExportReport(
             bundle=staging.target,
@@ -243,9 +261,27 @@ def run_export(request: ExportRequest, progress: Progress | None = None) -> Expo
     return replace(report, seconds=clock.seconds, peak_memory=peak.peak)
 
 
+@contextmanager
+def _resume_promised(resumable: bool, progress: Progress) -> Iterator[None]:
+    """Say on an interruption that the work is kept, where it is: PEFT's merge is made anew."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if resumable:
+            progress.note("Finished tensors are kept: the same command goes on from there.")
+        raise
+
+
 def _hash_in_background(files: Sequence[Path], stack: ExitStack) -> Callable[[], BaseHashes]:
     """Hash the base's shards on a thread of its own while the weights are read anyway."""
+    stopped = threading.Event()
+
+    def keep_on(_: int) -> None:
+        if stopped.is_set():  # the export failed meanwhile: nobody waits for the hashes
+            raise InterruptedError
+
     pool = ThreadPoolExecutor(1, "hash-base")
     stack.callback(pool.shutdown, wait=False, cancel_futures=True)
-    future: Future[BaseHashes] = pool.submit(hash_base, files)
+    stack.callback(stopped.set)
+    future: Future[BaseHashes] = pool.submit(hash_base, files, keep_on)
     return future.result

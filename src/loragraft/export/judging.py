@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from loragraft.adapter.checks import CheckContext, run_checks
 from loragraft.adapter.findings import Finding
+from loragraft.adapter.locate import locate_adapter
 from loragraft.adapter.reader import open_adapter
 from loragraft.artifact.progress import Progress
 from loragraft.checkpoint.model import Checkpoint
-from loragraft.errors import CheckFailedError
+from loragraft.errors import CheckFailedError, UnsupportedError
 from loragraft.export.blocks import TensorRows
 from loragraft.export.delta import Changes, FloatArray, MergedTensor, collect_changes
-from loragraft.export.effect import EffectTarget, RowReader, measure_effect
+from loragraft.export.effect import Effect, EffectTarget, RowReader, measure_effect
 from loragraft.export.effect_gates import effect_gates
 from loragraft.export.gates import GateResult, failed_by
 from loragraft.export.load_check import load_check, load_gate
@@ -28,8 +29,8 @@ from loragraft.export.stream import StreamInput
 from loragraft.export.targets import effect_targets
 from loragraft.export.verify import parity_gates
 
-_SAMPLE_ROWS = 4
-"""Rows compared to find out whether PEFT changed a tensor: a LoRA changes every row of it."""
+_COMPARED_ELEMENTS = 1 << 22
+"""Values compared at a time to find the rows that PEFT changed: 16 MiB of each side."""
 
 
 def as_gate(finding: Finding) -> GateResult:
@@ -58,10 +59,15 @@ def _peft_targets(layout: Layout, original: Checkpoint) -> list[EffectTarget]:
         if original.tensors[source.source].shape != source.shape:
             continue
         after, before = merged.open(index), alone.open(index)
-        if _differs(after, before):
+        rows = _changed_rows(after, before, source.shape[1])
+        if len(rows):
             targets.append(
                 EffectTarget(
-                    source.gguf_name, after.total_rows, before.base_rows, _change(after, before)
+                    source.gguf_name,
+                    after.total_rows,
+                    before.base_rows,
+                    _change(after, before),
+                    rows if len(rows) < after.total_rows else None,
                 )
             )
     return targets
@@ -75,9 +81,14 @@ def _change(after: TensorRows, before: TensorRows) -> RowReader:
     return delta
 
 
-def _differs(after: TensorRows, before: TensorRows) -> bool:
-    rows = np.arange(min(_SAMPLE_ROWS, after.total_rows), dtype=np.intp)
-    return not np.array_equal(after.base_rows(rows), before.base_rows(rows))
+def _changed_rows(after: TensorRows, before: TensorRows, width: int) -> NDArray[np.intp]:
+    """Return the rows that differ; every row is read, since an adapter may change only a few."""
+    step = max(1, _COMPARED_ELEMENTS // width)
+    found: list[NDArray[np.intp]] = []
+    for start in range(0, after.total_rows, step):
+        rows = np.arange(start, min(start + step, after.total_rows), dtype=np.intp)
+        found.append(rows[(after.base_rows(rows) != before.base_rows(rows)).any(axis=1)])
+    return np.concatenate(found)
 
 
 def gates_before(request: ExportRequest, base: Checkpoint) -> list[GateResult]:
@@ -115,24 +126,36 @@ def gates_after(
     layout: Layout,
     files: Sequence[ExportedFile],
     folder: Path,
+    scratch: Path,
     progress: Progress,
 ) -> list[GateResult]:
-    """Measure the finished files."""
+    """Measure the finished files.
+
+    Args:
+        request: What was asked for.
+        original: The base before any merge.
+        layout: What was written.
+        files: The files.
+        folder: Where they lie.
+        scratch: An empty folder for large temporary files.
+        progress: Told of each stage.
+    """
     results: list[GateResult] = []
     if layout.base is original:
-        targets = effect_targets(layout.stream_input("fp32"))
+        source = layout.stream_input("fp32")
+        targets = effect_targets(source, changed_only=bool(request.adapters))
     else:
         targets = _peft_targets(layout, original)
     for file in files:
         progress.begin(f"Checking {file.name}", 0)
         with ThreadPoolExecutor(1, "load-check") as pool:  # it waits for a child process
-            path, source = folder / file.name, layout.vocabulary.source
-            loading = pool.submit(load_gates, path, source, request.thread_count)
-            effect = measure_effect(path, targets)
-            found = [*effect_gates(effect, request.precision), *loading.result()]
+            path, tokenizer = folder / file.name, layout.vocabulary.source
+            loading = pool.submit(load_gates, path, tokenizer, request.thread_count)
+            effect = _effect_gates(request, measure_effect(path, targets))
+            found = [*effect, *loading.result()]
         if request.verify == "full":
             progress.begin(f"Comparing {file.name} with the merged model", 0)
-            found.append(_divergence(request, layout, path))
+            found.append(_divergence(request, layout, path, scratch))
         results += _in_file(found, file, len(files) > 1)
     if layout.adapters and (request.prove or request.verify == "full"):
         progress.begin("Merging a sample with PEFT", 0)
@@ -140,7 +163,46 @@ def gates_after(
     return results
 
 
-def _divergence(request: ExportRequest, layout: Layout, path: Path) -> GateResult:
+def check_whole_model_gates(request: ExportRequest) -> None:
+    """Refuse now what ``--prove`` and ``--verify full`` would refuse after the writing.
+
+    Raises:
+        MissingExtraError: If torch, transformers or peft is not installed.
+        OutOfMemoryError: If the merged model does not fit for ``--verify full``.
+        UnsupportedError: If an adapter is MLX's, which PEFT cannot read.
+    """
+    full = request.verify == "full"
+    if not (full or (request.prove and request.adapters)):
+        return
+    from loragraft.export.divergence import require_room
+    from loragraft.export.peft_engine import require_peft
+
+    require_peft()
+    asked = "--verify full" if full else "--prove"
+    for path, _ in request.adapters:
+        if locate_adapter(path).format == "mlx":
+            raise UnsupportedError(
+                f"{path} is an MLX adapter, and {asked} compares with PEFT, which cannot read it. "
+                f"Leave {asked} out: the quick gates measure the merge as well."
+            )
+    if full:
+        require_room(request.base)
+
+
+def _effect_gates(request: ExportRequest, effect: Effect) -> Sequence[GateResult]:
+    """Judge what was read back; without an adapter only the residual means something."""
+    changed, residual = effect_gates(effect, request.precision)
+    if not request.adapters:
+        none = GateResult("effect", "skipped", "no adapter was given", changed.expected)
+        return none, residual
+    if not effect.tensors:
+        step = "Check that the adapter was trained, and that PEFT knows its type."
+        nothing = "PEFT's merge changed no matrix of the base"
+        return GateResult("effect", "fail", nothing, changed.expected, step), residual
+    return changed, residual
+
+
+def _divergence(request: ExportRequest, layout: Layout, path: Path, scratch: Path) -> GateResult:
     from loragraft.export.divergence import divergence_gate, measure_divergence
 
     return divergence_gate(
@@ -149,7 +211,7 @@ def _divergence(request: ExportRequest, layout: Layout, path: Path) -> GateResul
             request.base,
             request.adapters,
             tokenizer=layout.vocabulary.source,
-            scratch=path.parent,
+            scratch=scratch,
             threads=request.thread_count,
         )
     )

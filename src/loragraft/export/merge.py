@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from loragraft.artifact.publish import Staging
 from loragraft.artifact.space import explain_full_disk, require_disk, require_memory
 from loragraft.checkpoint.model import read_json
 from loragraft.errors import InputError
+from loragraft.export.carried import tokenizer_owner
 from loragraft.export.peft_engine import (
     DTYPE_BYTES,
     checkpoint_parameters,
@@ -26,6 +28,7 @@ from loragraft.export.peft_engine import (
     merge_adapters,
     require_peft,
 )
+from loragraft.export.places import Places, adapter_name, hub_commit, places_of, shared_name
 
 TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
@@ -36,6 +39,8 @@ TEMPLATE_FOLDER = "additional_chat_templates"
 GENERATION_FILE = "generation_config.json"
 MAX_SHARD = "4GB"
 MERGED_KIND = "merged-checkpoint"
+_ORIGINS = (("config.json", "_name_or_path"), ("tokenizer_config.json", "name_or_path"))
+"""Where versions of transformers write the folder that a model was loaded from."""
 _STREAM_INSTEAD = (
     "Use the stream engine (loragraft export merge-and-quantize --engine stream), which needs a "
     "few hundred MiB whatever the model's size."
@@ -66,9 +71,12 @@ class MergeReport:
 def base_dtype(base: Path) -> str:
     """Return the type that a checkpoint's configuration names, float32 where it names none."""
     config = read_json(base / "config.json")
-    text = config.get("text_config") or {}
-    name = config.get("dtype") or config.get("torch_dtype") or text.get("dtype") or "float32"
-    return str(name) if name in DTYPE_BYTES else "float32"
+    sections = [config, config.get("text_config")]
+    named = (
+        s.get(key) for s in sections if isinstance(s, dict) for key in ("dtype", "torch_dtype")
+    )
+    name = next((name for name in named if isinstance(name, str)), "float32")
+    return name if name in DTYPE_BYTES else "float32"
 
 
 def merge_into(
@@ -113,7 +121,7 @@ def merge_into(
     model, notes = merge_adapters(model, adapters)
     watcher.begin("Saving", 0)
     _save(model, wanted, folder, size)
-    carry_over(folder, [locate_adapter(path).folder for path, _ in adapters][::-1], base)
+    carry_over(folder, [locate_adapter(path).folder for path, _ in adapters], base)
     return MergeReport(folder, wanted, sum(p.numel() for p in model.parameters()), notes)
 
 
@@ -138,11 +146,11 @@ def carry_over(folder: Path, adapters: Sequence[Path], base: Path) -> None:
 
     Args:
         folder: The merged checkpoint.
-        adapters: The adapters' folders, the one that counts first.
+        adapters: The adapters' folders, in the order they are merged in.
         base: The base checkpoint's folder.
     """
-    sources = [*adapters, base]
-    owner = next((s for s in sources if _has_tokenizer(s)), base)
+    sources = [*reversed(adapters), base]
+    owner = tokenizer_owner(adapters, base)
     for name in TOKENIZER_FILES:
         if (owner / name).is_file():
             shutil.copyfile(owner / name, folder / name)
@@ -151,10 +159,6 @@ def carry_over(folder: Path, adapters: Sequence[Path], base: Path) -> None:
     settings = next((s for s in sources if (s / GENERATION_FILE).is_file()), None)
     if settings is not None:
         shutil.copyfile(settings / GENERATION_FILE, folder / GENERATION_FILE)
-
-
-def _has_tokenizer(folder: Path) -> bool:
-    return any((folder / n).is_file() for n in ("tokenizer.json", "tokenizer.model", "vocab.json"))
 
 
 def _carry_template(folder: Path, sources: Sequence[Path]) -> None:
@@ -205,6 +209,8 @@ def merge_checkpoint(
         report = merge_into(
             base, adapters, staging.folder, dtype=dtype, compute=compute, progress=progress
         )
+        places = places_of(base, adapters, out.parent)
+        _hide_origin(staging.folder, places)
         files = sorted(p for p in staging.folder.rglob("*") if p.is_file())
         watcher = progress or Silent()
         watcher.begin("Computing checksums", sum(path.stat().st_size for path in files))
@@ -212,11 +218,22 @@ def merge_checkpoint(
         for path in files:
             digests[path.relative_to(staging.folder).as_posix()] = sha256_file(path)
             watcher.advance(path.stat().st_size)
-        metadata = write_metadata(staging.folder, _describe(base, adapters, report, digests))
+        described = places.hide(_describe(base, adapters, report, digests))
+        metadata = write_metadata(staging.folder, described)
         digests[metadata.name] = sha256_file(metadata)
         write_checksums(staging.folder, digests)
         folder = staging.publish()
     return MergeReport(folder, report.dtype, report.parameters, report.notes)
+
+
+def _hide_origin(folder: Path, places: Places) -> None:
+    """Take this machine's folders out of the entries that say where a model was loaded from."""
+    for name, key in _ORIGINS:
+        path = folder / name
+        settings = read_json(path) if path.is_file() else {}
+        if key in settings and settings[key] != places.hide(settings[key]):
+            settings[key] = places.hide(settings[key])
+            path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
 def _describe(
@@ -228,10 +245,10 @@ def _describe(
     return {
         "kind": MERGED_KIND,
         "loragraft": __version__,
-        "base": str(base),
+        "base": {"name": shared_name(base), "revision": hub_commit(base)},
         "adapters": [
-            {"path": str(path), "scale": scale, "sha256": sha256_file(locate_adapter(path).weights)}
-            for path, scale in adapters
+            {"name": adapter_name(weights), "scale": scale, "sha256": sha256_file(weights)}
+            for weights, scale in ((locate_adapter(path).weights, s) for path, s in adapters)
         ],
         "dtype": report.dtype,
         "parameters": report.parameters,

@@ -15,8 +15,10 @@ import gguf
 from loragraft.adapter.match import match_modules
 from loragraft.adapter.reader import Adapter, open_adapter
 from loragraft.checkpoint.model import Checkpoint
-from loragraft.errors import AdapterError, CheckpointError
+from loragraft.errors import AdapterError
 from loragraft.export.architectures import Family, TensorSource, find_family
+from loragraft.export.blocks import change_name
+from loragraft.export.carried import tokenizer_owner
 from loragraft.export.delta import HEAD_NAME, Changes, Precision, collect_changes
 from loragraft.export.embeddings import decide_tying
 from loragraft.export.mix import Assignment, Mix, ModelShape, TensorSpec, assign_types, find_mix
@@ -131,7 +133,7 @@ def open_adapters(
         match = match_modules(adapter, known)
         lost = [*adapter.unknown, *match.missing, *match.missing_others]
         if lost:
-            shown = "\n  ".join(lost[:12]) + ("\n  …" if len(lost) > 12 else "")
+            shown = "\n  ".join(map(repr, lost[:12])) + ("\n  …" if len(lost) > 12 else "")
             raise AdapterError(
                 f"{len(lost)} keys of {adapter.path} do not land on the base, so its fine-tune "
                 f"would be lost in part:\n  {shown}\n"
@@ -147,10 +149,8 @@ def open_adapters(
 
 def embedding_name(family: Family, base: Checkpoint) -> str:
     """Return the base's name of the token embedding."""
-    for source in family.tensors(base.config, base.tensors):
-        if source.gguf_name == "token_embd.weight" and source.source is not None:
-            return source.source
-    raise CheckpointError(f"{base.folder} has no token embedding.")
+    sources = family.tensors(base.config, base.tensors)  # without one they are refused there
+    return next(s.source for s in sources if s.gguf_name == "token_embd.weight" and s.source)
 
 
 def _duplicate_differs(base: Checkpoint, family: Family) -> bool:
@@ -173,6 +173,47 @@ def _exported_rows(base: Checkpoint, embedding: str, changes: Changes) -> int:
     if change is not None and change.origin is not None:
         return change.origin().shape[0]
     return base.tensors[embedding].shape[0]
+
+
+def _refuse_lost(
+    changes: Changes, sources: Sequence[TensorSource], aliases: Mapping[str, str]
+) -> None:
+    """Refuse changes of tensors that no output holds: nothing of an adapter is dropped.
+
+    Raises:
+        AdapterError: Naming them (those of a vision tower, for instance).
+    """
+    written = {change_name(source) for source in sources}
+    lost = [name for name in changes.by_tensor if name not in written and name not in aliases]
+    if lost:
+        shown = ", ".join(lost[:3]) + (", …" if len(lost) > 3 else "")
+        raise AdapterError(
+            f"The adapters change {len(lost)} tensors of the base that its GGUF does not hold "
+            f"({shown}), so their fine-tune would be lost in part. Only the language model is "
+            "exported: train on its modules alone, or serve the adapters unmerged with PEFT."
+        )
+
+
+def _check_head(
+    changes: Changes, sources: Sequence[TensorSource], base: Checkpoint, vocab_size: int
+) -> None:
+    """Refuse an output matrix of other rows than the embedding's.
+
+    Raises:
+        AdapterError: If an adapter resized the vocabulary and holds one of the two only.
+    """
+    head = next((s for s in sources if s.gguf_name == "output.weight"), None)
+    if head is None or head.source is None:
+        return
+    change = changes.by_tensor.get(change_name(head))
+    saved = change.origin() if change is not None and change.origin is not None else None
+    rows = base.tensors[head.source].shape[0] if saved is None else saved.shape[0]
+    if rows != vocab_size:
+        raise AdapterError(
+            f"The vocabulary was resized in training: the embedding has {vocab_size} rows, the "
+            f"output matrix ({HEAD_NAME}) has {rows}. Save the adapter again with both, by "
+            "save_pretrained(..., save_embedding_layers=True)."
+        )
 
 
 def _specs(sources: Sequence[TensorSource]) -> list[TensorSpec]:
@@ -221,11 +262,16 @@ def lay_out(
         warnings.extend([tying.note] if tying.note else [])
     vocab_size = _exported_rows(base, embedding, changes)
     sources = family.tensors(base.config, base.tensors, vocab_size=vocab_size, untie=untie)
+    _refuse_lost(changes, sources, aliases)
+    _check_head(changes, sources, base, vocab_size)
+    folders = [o.adapter.folder for o in opened]
+    owner = tokenizer_owner(folders, base.folder)
     vocabulary = build_vocabulary(
         base.folder,
         config=base.config,
         architecture=family.gguf_arch,
-        adapter=opened[-1].adapter.folder if opened else None,
+        adapter=owner if owner != base.folder else None,
+        templates=[*reversed(folders), base.folder],
         vocab_size=vocab_size,
     )
     shape, specs = family.shape(base.config, vocab_size), _specs(sources)

@@ -8,14 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from loragraft.checkpoint.template import resolve_chat_template
-from loragraft.errors import TokenizerError
+from loragraft.checkpoint.template import ChatTemplates, resolve_chat_template
+from loragraft.errors import TemplateError, TokenizerError
 from loragraft.export.tokenizer import bpe, sentencepiece
 from loragraft.export.tokenizer.families import Family, family_of
 from loragraft.export.tokenizer.files import (
     TOKENIZER_JSON,
     TOKENIZER_MODEL,
     TokenizerFiles,
+    check_text,
     read_files,
 )
 from loragraft.export.tokenizer.inventory import (
@@ -82,6 +83,7 @@ def build_vocabulary(
     architecture: str,
     vocab_size: int,
     adapter: Path | None = None,
+    templates: Sequence[Path] | None = None,
 ) -> Vocabulary:
     """Return the vocabulary to export.
 
@@ -91,6 +93,7 @@ def build_vocabulary(
         architecture: the gguf name ("llama").
         vocab_size: rows of the embedding as exported; ids no token has are padded as unused.
         adapter: the adapter's folder; its tokenizer and template, where it has them, go first.
+        templates: folders to look for a chat template in, where these are not adapter and base.
 
     Raises:
         TokenizerError: the tokenizer is missing, broken or cannot be carried over exactly.
@@ -102,7 +105,8 @@ def build_vocabulary(
     draft.table.check_unique(str(files.folder))
     special = read_special(files, draft.ids, config, vocab_size, draft.added)
     flags = _flags(files, family, draft, special.adds, vocab_size)
-    templates = resolve_chat_template([folder for folder in (adapter, base) if folder is not None])
+    found = resolve_chat_template(templates or [f for f in (adapter, base) if f is not None])
+    _check_templates(found)
     ids = _special_ids(special.ids, family, vocab_size)
     return Vocabulary(
         model=draft.pre.model,
@@ -113,18 +117,29 @@ def build_vocabulary(
         merges=draft.merges,
         special=ids,
         flags=flags,
-        chat_template=templates.default,
-        chat_templates=templates.others,
+        chat_template=found.default,
+        chat_templates=found.others,
         warnings=(
             *warnings,
             *draft.warnings,
             *special.warnings,
             *_end_warnings(ids),
             *_prefix_warnings(draft),
-            *templates.warnings,
+            *found.warnings,
         ),
         source=files.folder,
     )
+
+
+def _check_templates(found: ChatTemplates) -> None:
+    for text in (found.default or "", *found.others.values()):
+        try:
+            check_text(text)
+        except ValueError as error:
+            raise TemplateError(
+                f"the chat template of {found.source} holds text that no file can: {error}. "
+                "Correct or remove it."
+            ) from None
 
 
 def vocabulary_items(vocabulary: Vocabulary) -> list[tuple[str, Any, str]]:
@@ -343,17 +358,23 @@ def _flags(
 
 def prepend_scheme(tokenizer: Mapping[str, Any]) -> str:
     """Return when a SentencePiece-like tokenizer.json puts ▁ in front: always, first or never."""
-    normalizer = tokenizer.get("normalizer") or {}
-    if any(step.get("type") == "Prepend" for step in normalizer.get("normalizers") or [normalizer]):
+    normalizers = _steps(tokenizer.get("normalizer"), "normalizers")
+    if any(step.get("type") == "Prepend" for step in normalizers):
         return "always"
-    pre = tokenizer.get("pre_tokenizer") or {}
-    for step in pre.get("pretokenizers") or [pre]:
+    for step in _steps(tokenizer.get("pre_tokenizer"), "pretokenizers"):
         if step.get("type") == "Metaspace":
             return str(
                 step.get("prepend_scheme")
                 or ("always" if step.get("add_prefix_space", True) else "never")
             )
     return "never"
+
+
+def _steps(part: object, key: str) -> list[Mapping[str, Any]]:
+    """Return the steps of a sequence, or the part itself where it is none."""
+    inner = part.get(key) if isinstance(part, Mapping) else None
+    steps = inner if isinstance(inner, list) and inner else [part]
+    return [step for step in steps if isinstance(step, Mapping)]
 
 
 def _special_ids(ids: Mapping[str, int], family: Family, size: int) -> dict[str, int]:
