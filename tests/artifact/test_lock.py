@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from loragraft.artifact.lock import hold_lock
-from loragraft.errors import LockedError
+from loragraft.errors import LockedError, UnavailableError
 
 _HOLD = """
 import sys
@@ -55,3 +57,21 @@ def test_a_garbled_owner_is_no_obstacle(tmp_path: Path) -> None:
         path.with_name(".x.lock.owner").write_text("[]")
         with pytest.raises(LockedError, match="another process"), hold_lock(path):
             pass
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """Never with a lock in name only: a crash would leave it held for good."""
+
+    def refuse(handle: int, operation: int) -> None:
+        raise OSError(code, "no locks here")
+
+    path = tmp_path / ".x.lock"
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "flock", refuse)
+        with pytest.raises(UnavailableError, match=r"has no locks.*a local disk"), hold_lock(path):
+            pass
+    with hold_lock(path):
+        pass

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from loragraft.errors import LockedError, UnavailableError
+
+# What file systems without locks answer: some network and FUSE mounts.
+_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 def _owner_path(path: Path) -> Path:
@@ -35,6 +40,20 @@ def _write_owner(path: Path) -> None:
         _owner_path(path).write_text(json.dumps(owner), encoding="utf-8")
 
 
+def _no_locks(path: Path) -> UnavailableError:
+    return UnavailableError(
+        f"{path} cannot be locked: its file system has no locks. Choose an output folder on a "
+        "local disk."
+    )
+
+
+def _is_mere_file(lock: object) -> bool:
+    """Whether filelock fell back to a file that a crash leaves behind as if it were held."""
+    from filelock import SoftFileLock
+
+    return isinstance(lock, SoftFileLock)
+
+
 @contextmanager
 def hold_lock(path: Path) -> Iterator[None]:
     """Hold a lock file while the block runs; the system frees it when the process dies.
@@ -50,16 +69,23 @@ def hold_lock(path: Path) -> Iterator[None]:
 
     lock = FileLock(path)
     try:
-        lock.acquire(blocking=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of that fallback, refused below
+            lock.acquire(blocking=False)
     except Timeout:
         raise LockedError(
             f"{path} is held by {_describe_owner(path)}. Wait until it is done, stop it, or "
             "choose another name. The lock frees itself when that process ends."
         ) from None
-    except NotImplementedError as error:
-        raise UnavailableError(
-            f"{path} cannot be locked: {error}. Choose an output folder on a local disk."
-        ) from None
+    except NotImplementedError:
+        raise _no_locks(path) from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        raise _no_locks(path) from None
+    if _is_mere_file(lock):
+        lock.release()
+        raise _no_locks(path)
     try:
         _write_owner(path)
         yield
