@@ -14,7 +14,7 @@ from loragraft.export.architectures.rules import (
     MLP,
     QUERY_KEY_VALUE,
 )
-from loragraft.export.architectures.settings import Settings
+from loragraft.export.architectures.settings import Settings, real, whole
 
 
 def gemma2_items(settings: Settings, prefix: str, vocab: int) -> list[Item]:
@@ -42,12 +42,12 @@ def gemma2_items(settings: Settings, prefix: str, vocab: int) -> list[Item]:
         (f"{prefix}.attention.sliding_window", "sliding_window", "u32"),
     )
     for key, name, kind in optional:
-        value = settings.values.get(name)
-        if value is None:
+        if settings.values.get(name) is None:
             raise UnsupportedError(
                 f"This Gemma 2 model has no {name!r}, which llama.cpp cannot switch off."
             )
-        items.append((key, value, kind))
+        read = whole if kind == "u32" else real
+        items.append((key, read(settings.values, name), kind))
     return items
 
 

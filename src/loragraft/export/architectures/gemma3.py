@@ -12,7 +12,7 @@ from typing import Any
 
 from loragraft.errors import UnsupportedError
 from loragraft.export.architectures.family import Family, common_items
-from loragraft.export.architectures.rope import LAYER_TYPES, Item, Rope
+from loragraft.export.architectures.rope import LAYER_TYPES, Item, Rope, section_of
 from loragraft.export.architectures.rules import (
     ATTENTION_OUTPUT,
     BUFFERS,
@@ -21,7 +21,7 @@ from loragraft.export.architectures.rules import (
     MLP,
     QUERY_KEY_VALUE,
 )
-from loragraft.export.architectures.settings import Settings
+from loragraft.export.architectures.settings import Settings, real, whole
 
 GLOBAL_THETA = 1_000_000.0
 LOCAL_THETA = 10_000.0
@@ -29,9 +29,9 @@ LOCAL_THETA = 10_000.0
 
 def read_gemma3_rope(config: Mapping[str, Any]) -> Rope:
     """Rotary settings by layer type; older files scale only the full-attention layers."""
-    parameters = config.get("rope_parameters") or {}
-    full, sliding = (dict(parameters.get(key) or {}) for key in LAYER_TYPES)
-    full.update(config.get("rope_scaling") or {})
+    parameters = section_of(config, "rope_parameters")
+    full, sliding = (section_of(parameters, key) for key in LAYER_TYPES)
+    full.update(section_of(config, "rope_scaling"))
     for section in (full, sliding):
         section.setdefault("rope_type", section.get("type", "default"))
     full.setdefault("rope_theta", config.get("rope_theta", GLOBAL_THETA))
@@ -48,10 +48,11 @@ def gemma3_items(settings: Settings, prefix: str, vocab: int) -> list[Item]:
             "llama.cpp's gemma3 architecture does not do."
         )
     items = common_items(settings, prefix)
-    if cap := values.get("final_logit_softcapping"):
+    if values.get("final_logit_softcapping"):
+        cap = real(values, "final_logit_softcapping")
         items.append((f"{prefix}.final_logit_softcapping", cap, "f32"))
     if values.get("sliding_window_pattern") != 1 and values.get("sliding_window") is not None:
-        items.append((f"{prefix}.attention.sliding_window", values["sliding_window"], "u32"))
+        items.append((f"{prefix}.attention.sliding_window", whole(values, "sliding_window"), "u32"))
     return items
 
 

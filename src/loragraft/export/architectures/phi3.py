@@ -13,17 +13,25 @@ import numpy as np
 
 from loragraft.errors import CheckpointError, UnsupportedError
 from loragraft.export.architectures.family import Arrays, Family
-from loragraft.export.architectures.rope import DEFAULT_THETA, Item, Rope, number
+from loragraft.export.architectures.rope import (
+    DEFAULT_THETA,
+    ORIGINAL,
+    Item,
+    Rope,
+    number,
+    positive,
+    section_of,
+    trained_length,
+)
 from loragraft.export.architectures.rules import ATTENTION_OUTPUT, NORMS, linear
-from loragraft.export.architectures.settings import Settings
+from loragraft.export.architectures.settings import Settings, whole
 
-ORIGINAL = "original_max_position_embeddings"
 OLD_NAMES = ("su", "yarn")  # what the first Phi-3 files called longrope
 
 
 def read_phi3_rope(config: Mapping[str, Any]) -> Rope:
     """Rotary settings; the length of pretraining stands outside of them."""
-    full = dict(config.get("rope_scaling") or config.get("rope_parameters") or {})
+    full = section_of(config, "rope_scaling") or section_of(config, "rope_parameters")
     full.setdefault("rope_theta", config.get("rope_theta", DEFAULT_THETA))
     full.setdefault("partial_rotary_factor", config.get("partial_rotary_factor", 1.0))
     full.setdefault("rope_type", full.get("type", "default"))
@@ -41,24 +49,32 @@ def read_phi3_rope(config: Mapping[str, Any]) -> Rope:
 
 
 def _rotated(settings: Settings) -> int:
-    """Elements of a head that are rotated."""
-    share = number(settings.rope.full, "partial_rotary_factor")
+    """Elements of a head that are rotated.
+
+    Raises:
+        CheckpointError: If the share is none.
+    """
+    share = positive(settings.rope.full, "partial_rotary_factor")
+    if share > 1:
+        raise CheckpointError(
+            f"config.json: 'partial_rotary_factor' is {share:g}, expected a share of at most 1."
+        )
     return int(share * settings.embedding) // settings.heads
 
 
 def _attention_factor(settings: Settings) -> float:
     """How much attention is sharpened for the longer context (LongRoPE, arXiv 2402.13753)."""
-    original = number(settings.rope.full, ORIGINAL)
+    original = trained_length(settings.rope.full)
     scale = settings.context / original
     return math.sqrt(1 + math.log(scale) / math.log(original)) if scale > 1.0 else 1.0
 
 
 def phi3_items(settings: Settings, prefix: str, vocab: int) -> list[Item]:
     """All metadata; a window of 0 says that there is none."""
-    original = int(number(settings.rope.full, ORIGINAL))
+    window, trained = settings.values.get("sliding_window"), trained_length(settings.rope.full)
     items: list[Item] = [
         (f"{prefix}.context_length", settings.context, "u32"),
-        (f"{prefix}.rope.scaling.original_context_length", original, "u32"),
+        (f"{prefix}.rope.scaling.original_context_length", trained, "u32"),
         (f"{prefix}.embedding_length", settings.embedding, "u32"),
         (f"{prefix}.feed_forward_length", settings.feed_forward, "u32"),
         (f"{prefix}.block_count", settings.layers, "u32"),
@@ -67,8 +83,9 @@ def phi3_items(settings: Settings, prefix: str, vocab: int) -> list[Item]:
         (f"{prefix}.attention.layer_norm_rms_epsilon", settings.rms_epsilon, "f32"),
         (f"{prefix}.rope.dimension_count", _rotated(settings), "u32"),
         (f"{prefix}.rope.freq_base", settings.rope.theta, "f32"),
-        (f"{prefix}.attention.sliding_window", settings.values.get("sliding_window") or 0, "u32"),
-    ]
+        (f"{prefix}.attention.sliding_window",
+         whole(settings.values, "sliding_window") if window else 0, "u32"),
+    ]  # fmt: skip
     if settings.rope.full.get("long_factor"):
         items.append((f"{prefix}.rope.scaling.attn_factor", _attention_factor(settings), "f32"))
     return items
@@ -88,7 +105,8 @@ def phi3_tensors(settings: Settings) -> Arrays:
                 f"config.json: '{length}_factor' has {found} entries, expected {expected}, half "
                 "of the rotated elements of a head. Download the file again."
             )
-        arrays[f"rope_factors_{length}.weight"] = np.array(factors, dtype=np.float32)
+        values = [number({f"{length}_factor": factor}, f"{length}_factor") for factor in factors]
+        arrays[f"rope_factors_{length}.weight"] = np.array(values, dtype=np.float32)
     return arrays
 
 

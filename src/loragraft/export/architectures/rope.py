@@ -10,14 +10,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from loragraft.errors import CheckpointError, UnsupportedError
 
+ORIGINAL = "original_max_position_embeddings"
 DEFAULT_THETA = 10_000.0  # transformers: RotaryEmbeddingConfigMixin.default_theta
+FLOAT32_MAX = 3.4028235e38
+WHOLE_LIMIT = 2**32  # GGUF's u32
 LAYER_TYPES = ("full_attention", "sliding_attention")
 STRETCHED = ("llama3", "yarn", "longrope")  # types that need the length of pretraining
 # What the common metadata can say. `dynamic` stretches only past the trained length, at run time;
@@ -42,10 +45,15 @@ class Rope:
     @property
     def theta(self) -> float:
         """The base of the frequencies in full-attention layers."""
-        return float(self.full.get("rope_theta", DEFAULT_THETA))
+        return positive(self.full, "rope_theta", DEFAULT_THETA)
 
 
-def _section(config: Mapping[str, Any], key: str) -> dict[str, Any]:
+def section_of(config: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """Copy an object of a configuration, empty where there is none.
+
+    Raises:
+        CheckpointError: If it is something else.
+    """
     value = config.get(key)
     if value is None:
         return {}
@@ -60,10 +68,10 @@ def number(section: Mapping[str, Any], key: str, default: float | None = None) -
     """Read a number of a rotary section.
 
     Raises:
-        CheckpointError: If it is missing without a default, or no number.
+        CheckpointError: If it is missing without a default, or no number that float32 holds.
     """
     value = section.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if not is_float32(value):
         raise CheckpointError(
             f"config.json: the rotary setting {key!r} is {value!r}, expected a number. "
             "Repair the file or download it again."
@@ -71,12 +79,49 @@ def number(section: Mapping[str, Any], key: str, default: float | None = None) -
     return value
 
 
+def is_float32(value: object) -> TypeGuard[float]:
+    """Whether a JSON value is a finite number that float32 holds."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return abs(value) <= FLOAT32_MAX  # NaN is not
+
+
+def positive(section: Mapping[str, Any], key: str, default: float | None = None) -> float:
+    """Read a number above 0 of a rotary section.
+
+    Raises:
+        CheckpointError: If it is another one, or none.
+    """
+    value = number(section, key, default)
+    if value <= 0:
+        raise CheckpointError(
+            f"config.json: the rotary setting {key!r} is {value!r}, expected a number above 0. "
+            "Repair the file or download it again."
+        )
+    return float(value)
+
+
+def trained_length(section: Mapping[str, Any], default: int | None = None) -> int:
+    """Read the context length of pretraining.
+
+    Raises:
+        CheckpointError: If it is no length: 2 at least, for its logarithm is divided by.
+    """
+    length = int(number(section, ORIGINAL, default))
+    if not 2 <= length < WHOLE_LIMIT:
+        raise CheckpointError(
+            f"config.json: the rotary setting {ORIGINAL!r} is {length}, which is no context "
+            "length. Repair the file or download it again."
+        )
+    return length
+
+
 def _complete(section: dict[str, Any], theta: float, context: int) -> dict[str, Any]:
     """Fill in type, base and pretraining length where a section leaves them out."""
     section.setdefault("rope_type", section.get("type", "default"))
     section.setdefault("rope_theta", theta)
     if section["rope_type"] in STRETCHED:
-        section.setdefault("original_max_position_embeddings", context)
+        section.setdefault(ORIGINAL, context)
     return section
 
 
@@ -86,11 +131,11 @@ def read_rope(config: Mapping[str, Any]) -> Rope:
     Args:
         config: The configuration with its family's defaults filled in.
     """
-    section = _section(config, "rope_scaling") or _section(config, "rope_parameters")
+    section = section_of(config, "rope_scaling") or section_of(config, "rope_parameters")
     theta = number(config, "rope_theta", DEFAULT_THETA)
     context = int(config["max_position_embeddings"])
     if any(key in section for key in LAYER_TYPES):
-        full, sliding = (_section(section, key) for key in LAYER_TYPES)
+        full, sliding = (section_of(section, key) for key in LAYER_TYPES)
         return Rope(_complete(full, theta, context), _complete(sliding, theta, context))
     return Rope(_complete(section, theta, context))
 
@@ -115,13 +160,13 @@ def rope_items(rope: Rope, prefix: str) -> list[Item]:
         items += _yarn_items(full, prefix)
     items.append((f"{prefix}.rope.freq_base", rope.theta, "f32"))
     if rope.sliding:
-        base = number(rope.sliding, "rope_theta")
+        base = positive(rope.sliding, "rope_theta")
         items.append((f"{prefix}.rope.freq_base_swa", base, "f32"))
     return items
 
 
 def _yarn_items(full: Mapping[str, Any], prefix: str) -> list[Item]:
-    length = int(number(full, "original_max_position_embeddings"))
+    length = trained_length(full)
     items: list[Item] = [(f"{prefix}.rope.scaling.original_context_length", length, "u32")]
     optional = {
         "yarn_ext_factor": full.get("extrapolation_factor"),
@@ -145,11 +190,19 @@ def llama3_factors(rope: Rope, head_length: int) -> NDArray[np.float32]:
 
     Returns:
         Shape `(head_length / 2,)`, divisors of the frequencies.
+
+    Raises:
+        CheckpointError: If a setting of the scaling is none.
     """
     one, full = np.float32(1.0), rope.full
-    factor = number(full, "factor", 8.0)
-    low, high = number(full, "low_freq_factor", 1.0), number(full, "high_freq_factor", 4.0)
-    length = number(full, "original_max_position_embeddings", 8192)
+    factor = positive(full, "factor", 8.0)
+    low, high = positive(full, "low_freq_factor", 1.0), positive(full, "high_freq_factor", 4.0)
+    if high <= low:
+        raise CheckpointError(
+            f"config.json: high_freq_factor {high:g} is not above low_freq_factor {low:g}, so "
+            "nothing lies between them. Repair the file or download it again."
+        )
+    length = trained_length(full, 8192)
     exponents = np.arange(0, head_length, 2, dtype=np.float32) / np.float32(head_length)
     # The power is taken in float64: rounded once, it is torch's float32 power nearly always.
     powers = np.power(rope.theta, exponents.astype(np.float64)).astype(np.float32)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from loragraft.errors import CheckpointError
-from loragraft.export.architectures.rope import Rope
+from loragraft.export.architectures.rope import WHOLE_LIMIT, Rope, is_float32
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,14 @@ class Settings:
         }
 
 
-def _whole(values: Mapping[str, Any], key: str) -> int:
+def whole(values: Mapping[str, Any], key: str) -> int:
+    """Read a whole number that GGUF's u32 holds.
+
+    Raises:
+        CheckpointError: If it is none above 0.
+    """
     value = values.get(key)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < WHOLE_LIMIT:
         raise CheckpointError(
             f"config.json: {key!r} is {value!r}, expected a whole number above 0. "
             "Repair the file or download it again."
@@ -60,24 +65,35 @@ def _whole(values: Mapping[str, Any], key: str) -> int:
     return value
 
 
-def _epsilon(values: Mapping[str, Any]) -> float:
-    value = values.get("rms_norm_eps")
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+def real(values: Mapping[str, Any], key: str) -> float:
+    """Read a number that GGUF's f32 holds.
+
+    Raises:
+        CheckpointError: If it is none of at least 0.
+    """
+    value = values.get(key)
+    if not is_float32(value) or value < 0:
         raise CheckpointError(
-            f"config.json: 'rms_norm_eps' is {value!r}, expected a number of at least 0."
+            f"config.json: {key!r} is {value!r}, expected a number of at least 0. "
+            "Repair the file or download it again."
         )
     return float(value)
 
 
 def _head_length(values: Mapping[str, Any], embedding: int, heads: int) -> int:
-    if values.get("head_dim") is not None:
-        return _whole(values, "head_dim")
-    if embedding % heads:
+    length = whole(values, "head_dim") if values.get("head_dim") is not None else None
+    if length is None and embedding % heads:
         raise CheckpointError(
             f"config.json: hidden_size {embedding} is no multiple of num_attention_heads {heads}, "
             "and there is no head_dim. Repair the file or download it again."
         )
-    return embedding // heads
+    length = length or embedding // heads
+    if length % 2:
+        raise CheckpointError(
+            f"config.json: heads of {length} elements cannot be rotated in pairs. Repair the file "
+            "or download it again."
+        )
+    return length
 
 
 def read_settings(
@@ -96,27 +112,27 @@ def read_settings(
         CheckpointError: If a value is missing or has the wrong kind.
     """
     values = {**defaults, **config}
-    embedding, heads = _whole(values, "hidden_size"), _whole(values, "num_attention_heads")
+    embedding, heads = whole(values, "hidden_size"), whole(values, "num_attention_heads")
     if values.get("num_key_value_heads") is None:
         values["num_key_value_heads"] = heads
-    heads_kv = _whole(values, "num_key_value_heads")
+    heads_kv = whole(values, "num_key_value_heads")
     if heads % heads_kv:
         raise CheckpointError(
             f"config.json: {heads} attention heads cannot share {heads_kv} key-value heads. "
             "Repair the file or download it again."
         )
-    context = _whole(values, "max_position_embeddings")
+    context = whole(values, "max_position_embeddings")
     return Settings(
-        layers=_whole(values, "num_hidden_layers"),
+        layers=whole(values, "num_hidden_layers"),
         embedding=embedding,
-        feed_forward=_whole(values, "intermediate_size"),
+        feed_forward=whole(values, "intermediate_size"),
         heads=heads,
         heads_kv=heads_kv,
         head_length=_head_length(values, embedding, heads),
         head_length_given=values.get("head_dim") is not None,
-        vocab=_whole(values, "vocab_size"),
+        vocab=whole(values, "vocab_size"),
         context=context,
-        rms_epsilon=_epsilon(values),
+        rms_epsilon=real(values, "rms_norm_eps"),
         tied=bool(values.get("tie_word_embeddings")),
         rope=read_rope(values),
         values=values,
