@@ -70,6 +70,16 @@ def _shard_names(folder: Path) -> tuple[list[str], dict[str, str] | None]:
     raise CheckpointError(_explain_missing(folder))
 
 
+def _architectures(folder: Path, config: Mapping[str, Any]) -> list[str]:
+    names = config.get("architectures") or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise CheckpointError(
+            f"{folder / 'config.json'}: 'architectures' is {names!r}, expected a list of names. "
+            "Repair the file or download it again."
+        )
+    return names
+
+
 class Checkpoint:
     """One or many safetensors shards, read as one mapping; a context manager.
 
@@ -92,7 +102,7 @@ class Checkpoint:
         raw = read_json(self.folder / "config.json")
         text = raw.get("text_config")
         self.config: dict[str, Any] = {**raw, **text} if isinstance(text, dict) else raw
-        self.config["architectures"] = raw.get("architectures") or []
+        self.config["architectures"] = _architectures(self.folder, raw)
         names, weight_map = _shard_names(self.folder)
         self.files = [self.folder / name for name in names]
         self._shards: dict[str, SafetensorsFile] = {}
