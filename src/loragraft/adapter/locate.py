@@ -216,6 +216,9 @@ def _explain_nothing(folder: Path) -> str:
             f"{folder} holds a whole model, not an adapter. Give it as the base, and the folder "
             f"with {WEIGHT_NAMES[0]} as the adapter."
         )
+    links = [name for name in WEIGHT_NAMES if name in names and (folder / name).is_symlink()]
+    if links:
+        return f"{folder / links[0]} is a link that leads nowhere. Fetch the file it stands for."
     if CONFIG_NAME in names:
         return (
             f"{folder} holds {CONFIG_NAME} but no {WEIGHT_NAMES[0]}: the weights are missing. "
