@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import resource
@@ -98,6 +99,19 @@ def test_full_disk_names_the_missing_amount() -> None:
         pytest.raises(OutOfSpaceError, match=r"filled up .* are missing"),
     ):
         file.write(b"x" * 10)
+
+
+def test_a_disk_that_is_full_only_when_flushed_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with HashingFile(tmp_path / "f", expected=1 << 60) as file:
+        file.write(b"x")
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(OutOfSpaceError, match=r"filled up .* are missing"):
+            file.sync()
 
 
 _LIMITED = """
