@@ -86,7 +86,7 @@ def grouped(adapter: Adapter) -> set[str]:
     """Return the keys that stand in any group."""
     keys = {key for module in adapter.modules.values() for key in module.keys}
     keys |= {*adapter.saved.values(), *adapter.biases.values(), *adapter.originals.values()}
-    keys |= {rows.key for rows in adapter.token_rows.values()}
+    keys |= {*adapter.frozen.values(), *(rows.key for rows in adapter.token_rows.values())}
     return keys | set(adapter.unknown)
 
 

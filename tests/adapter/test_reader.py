@@ -25,7 +25,7 @@ def grouped_keys(adapter: Adapter) -> list[str]:
     """Return every key of every group, so that a key in two groups stands twice."""
     keys = [key for module in adapter.modules.values() for key in module.keys]
     keys += [*adapter.saved.values(), *adapter.biases.values(), *adapter.originals.values()]
-    keys += [rows.key for rows in adapter.token_rows.values()]
+    keys += [*adapter.frozen.values(), *(rows.key for rows in adapter.token_rows.values())]
     return sorted([*keys, *adapter.unknown])
 
 
@@ -84,7 +84,8 @@ def test_each_kind_of_key_has_its_group(make_adapter: Make) -> None:
         embedding = adapter.modules["model.embed_tokens"]
         assert (embedding.kind, embedding.in_features, embedding.out_features) == (
             "embedding", 128, 64)  # fmt: skip
-        assert set(adapter.saved) == {"lm_head.weight", "model.embed_tokens.weight"}
+        assert set(adapter.saved) == {"lm_head.weight"}
+        assert set(adapter.frozen) == {"model.embed_tokens.weight"}
         assert set(adapter.biases) == {f"{Q0}.bias"}
         assert set(adapter.originals) == {"lm_head.weight"}
         assert adapter.token_rows["model.wte"].indices == (3, 9)

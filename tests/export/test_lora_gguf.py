@@ -355,6 +355,20 @@ def test_embedding_and_head_of_an_untied_base(tmp_path: Path, logits: Logits) ->
     }
 
 
+def test_the_copy_under_an_adapted_head_is_the_bases_or_refused(tmp_path: Path) -> None:
+    """PEFT saves the matrix under an adapted embedding or head along."""
+    base = make_base(tmp_path / "base", "llama")
+    copy = base_tensors("llama", tied=False)["lm_head.weight"].astype(np.float16)
+    pairs = lora_pair("lm_head", VOCAB, WIDTH, RANK)
+    key = "base_model.model.lm_head.base_layer.weight"
+    adapter = make_adapter(tmp_path / "adapter", {**pairs, key: copy})
+    assert export_lora_gguf(base, adapter, tmp_path / "lora.gguf").modules == 1
+    copy[3, 5] += 1
+    save_file({**pairs, key: copy}, adapter / "adapter_model.safetensors", {"format": "pt"})
+    with pytest.raises(UnsupportedError, match=r"trained on another lm_head\.weight than"):
+        export_lora_gguf(base, adapter, tmp_path / "other.gguf")
+
+
 def test_half_precision_is_close_and_half_as_large(tmp_path: Path, logits: Logits) -> None:
     base = make_base(tmp_path / "base", "llama")
     adapter = make_adapter(tmp_path / "adapter", all_linear("llama"))

@@ -11,6 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 from loragraft.adapter.reader import open_adapter
 from loragraft.checkpoint.model import Checkpoint
+from loragraft.errors import AdapterError, OutOfMemoryError
 from loragraft.export.prove import prove_modules, sample_modules
 from tests.export.pico_llama import (
     SHAPES,
@@ -85,6 +86,56 @@ def test_dora_is_pefts_own(base: Path, tmp_path: Path) -> None:
         expected[name] = rows * (magnitude / np.linalg.norm(rows, axis=1))[:, None]
     save_file(tensors, path, {"format": "pt"})
     assert verdict(base, adapter, expected)[0] == "pass"
+
+
+def test_a_bias_of_b_does_not_stop_the_proof_of_its_weight(base: Path, tmp_path: Path) -> None:
+    adapter = make_adapter(tmp_path, 32, lora_bias=True)
+    path = adapter / "adapter_model.safetensors"
+    tensors = load_file(path)
+    biases = {
+        key.replace(".weight", ".bias"): np.ones(len(values), np.float32)
+        for key, values in tensors.items()
+        if ".lora_B." in key
+    }
+    save_file({**tensors, **biases}, path, {"format": "pt"})
+    assert verdict(base, adapter, merged_weights(BASE, deltas(adapter)))[0] == "pass"
+    assert verdict(base, adapter, BASE)[0] == "fail"
+
+
+def test_a_name_inside_the_keys_is_left_out_for_peft(base: Path, tmp_path: Path) -> None:
+    adapter = make_adapter(tmp_path, 32)
+    expected = merged_weights(BASE, deltas(adapter))
+    path = adapter / "adapter_model.safetensors"
+    renamed = {k.replace(".weight", ".mine.weight"): v for k, v in load_file(path).items()}
+    save_file(renamed, path, {"format": "pt"})
+    assert verdict(base, adapter, expected)[0] == "pass"
+
+
+def test_nothing_to_prove_is_skipped(base: Path, tmp_path: Path) -> None:
+    adapter = make_adapter(tmp_path, 32)
+    with Checkpoint(base) as checkpoint:
+        gate = prove_modules(checkpoint, adapter, [], lambda name: BASE[name])
+    assert gate.verdict == "skipped"
+    assert "no LoRA module" in gate.measured
+
+
+def test_keys_that_peft_does_not_take_are_refused(base: Path, tmp_path: Path) -> None:
+    adapter = make_adapter(tmp_path, 32)
+    path = adapter / "adapter_model.safetensors"
+    stem = "base_model.model.model.layers.0.mlp.up_proj"
+    magnitude = {f"{stem}.lora_magnitude_vector": np.ones(256, np.float32)}  # without use_dora
+    save_file({**load_file(path), **magnitude}, path, {"format": "pt"})
+    name = stem.removeprefix("base_model.model.")
+    with (
+        Checkpoint(base) as checkpoint,
+        pytest.raises(AdapterError, match=r"PEFT does not take 1 keys .*lora_magnitude_vector"),
+    ):
+        prove_modules(checkpoint, adapter, [name], lambda name: BASE[f"{name}.weight"])
+
+
+def test_too_little_memory_is_said(base: Path, tmp_path: Path, full_memory: None) -> None:
+    with pytest.raises(OutOfMemoryError, match=r"--prove needs about .* are available"):
+        verdict(base, make_adapter(tmp_path, 32), BASE)
 
 
 def test_an_embedding_is_proven(base: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from loragraft.adapter.declared import EMBEDDING_LAYERS
 from loragraft.adapter.findings import Finding, failed, passed, quote, warned
 from loragraft.adapter.fingerprint import (
     Fingerprint,
@@ -208,7 +209,8 @@ def check_shapes(context: CheckContext) -> Finding | None:
         out_in = (lora.out_features, lora.in_features)
         flipped = lora.kind == "embedding" or lora.fan_in_fan_out
         expected = out_in[::-1] if flipped else out_in
-        if shape != expected and not (lora.kind == "embedding" and shape[1:] == expected[1:]):
+        resized = lora.kind == "embedding" or _frozen_shape(context.adapter, module) == expected
+        if shape != expected and not (resized and shape[1:] == expected[1:]):
             wrong.append(f"{module} wants {list(expected)}, the base has {list(shape)}")
     for name, tensor in match.others.items():
         wrong.extend(_other_shape_problem(context.adapter, name, base.tensors[tensor].shape))
@@ -220,16 +222,26 @@ def check_shapes(context: CheckContext) -> Finding | None:
     )  # fmt: skip
 
 
+def _frozen_shape(adapter: Adapter, module: str) -> tuple[int, ...] | None:
+    """Return the shape that a module's weight had in training, where the file holds it."""
+    key = adapter.frozen.get(f"{module}.weight")
+    return None if key is None else adapter.tensors[key].shape
+
+
 def _other_shape_problem(adapter: Adapter, name: str, shape: tuple[int, ...]) -> list[str]:
-    """Compare a saved tensor, a bias or token rows; a changed number of rows is a vocabulary's."""
+    """Compare a saved tensor, a bias or token rows; only a vocabulary may have other rows."""
     rows = adapter.token_rows.get(name.removesuffix(".weight"))
     if rows is not None and name not in adapter.saved:
+        grown = _frozen_shape(adapter, rows.name)
+        if grown is not None and grown[1:] == shape[1:]:
+            shape = grown
         if len(shape) == 2 and rows.width == shape[1] and max(rows.indices) < shape[0]:
             return []
         return [f"token rows {list(rows.indices[:3])}… of width {rows.width} on {list(shape)}"]
     key = adapter.saved.get(name) or adapter.biases[name]
     found = adapter.tensors[key].shape
-    if found == shape or (len(shape) == 2 and found[1:] == shape[1:]):
+    is_vocabulary = name.removesuffix(".weight").rpartition(".")[2] in EMBEDDING_LAYERS
+    if found == shape or (is_vocabulary and len(shape) == 2 and found[1:] == shape[1:]):
         return []
     return [f"{name} has {list(found)}, the base has {list(shape)}"]
 

@@ -79,6 +79,7 @@ def _saved_findings(out: Grouping, config: AdapterConfig) -> list[Finding]:
                 "the module that modules_to_save names",
                 "PEFT cannot load it either. Fetch the whole file again.",
             ))  # fmt: skip
+    modules += [name.rpartition(".")[0] for name in out.frozen]
     undeclared = [m for m in modules if not _is_declared(m, config)]
     if undeclared:
         found.append(failed(

@@ -1,7 +1,8 @@
 """Sort the keys of an adapter's file into what each of them means; none is lost.
 
-Every key lands in exactly one group: a LoRA module, a saved tensor, trained token rows, a bias,
-a copy of an original, or ``unknown`` with a finding that says why.
+Every key lands in exactly one group: a LoRA module, a saved tensor, the matrix under an adapted
+embedding, trained token rows, a bias, a copy of an original, or ``unknown`` with a finding that
+says why.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ _LORA_KEY = re.compile(
 )
 _TOKEN_KEY = re.compile(r"(?P<module>.+)\.token_adapter\.trainable_tokens_delta(?:\.(?P<rest>.+))?")
 _SAVED_KEY = re.compile(r"(?P<module>.+)\.modules_to_save\.(?P<name>[^.]+)\.(?P<rest>.+)")
+_BASE_KEY = re.compile(r"(?P<module>.+?)(?:\.token_adapter)?\.base_layer\.weight")
 _ORIGINAL_KEY = re.compile(r"(?P<module>.+)\.original_module\.(?P<rest>.+)")
 _FOREIGN_PREFIXES: Mapping[str, str] = {
     "module.": "DistributedDataParallel",
@@ -110,6 +112,9 @@ class Grouping:
         token_rows: By base module path.
         biases: Base tensor name (``….q_proj.bias``) to the key of the trained bias.
         originals: Base tensor name to the key of an unused copy of the base's own tensor.
+        frozen: Base tensor name to the key of the matrix that an adapted embedding or head had
+            under its LoRA pair or trained rows. PEFT saves it along and loads it over the base's:
+            usually the same values, others where the vocabulary was resized.
         unknown: Keys that mean nothing here.
         findings: What was odd.
     """
@@ -119,6 +124,7 @@ class Grouping:
     token_rows: dict[str, TokenRows] = field(default_factory=dict)
     biases: dict[str, str] = field(default_factory=dict)
     originals: dict[str, str] = field(default_factory=dict)
+    frozen: dict[str, str] = field(default_factory=dict)
     unknown: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
@@ -159,6 +165,7 @@ class _Sorter:
         self.out = Grouping()
         self.parts: dict[str, dict[str, str]] = defaultdict(dict)
         self.names: set[str] = set()
+        self.under: dict[str, str] = {}
         self.reasons: dict[str, list[str]] = defaultdict(list)
 
     def reject(self, key: str, reason: str) -> None:
@@ -171,6 +178,8 @@ class _Sorter:
             self._place(key)
         for module, parts in self.parts.items():
             self._pair(module, parts)
+        for key, module in self.under.items():
+            self._place_frozen(key, module)
         _report_names(self.out, self.names)
         _report_unknown(self.out, self.reasons)
         return self.out
@@ -194,6 +203,8 @@ class _Sorter:
             self._place_tokens(key, match["module"])
         elif match := _SAVED_KEY.fullmatch(stripped):
             self._place_tensor(key, match["module"], match["rest"])
+        elif match := _BASE_KEY.fullmatch(stripped):
+            self.under[key] = match["module"]  # what it is depends on what else its module has
         elif match := _ORIGINAL_KEY.fullmatch(stripped):
             self._claim(self.out.originals, f"{match['module']}.{match['rest']}", key)
         elif any(part.startswith("lora_") for part in stripped.split(".")):
@@ -214,8 +225,17 @@ class _Sorter:
             if part.adapter is not None:
                 self.names.add(part.adapter)
 
+    def _place_frozen(self, key: str, module: str) -> None:
+        name = f"{module}.weight"
+        if module not in self.out.modules and module not in self.out.token_rows:
+            self._place_tensor(key, module, "weight")
+        elif name in self.out.saved:
+            self.reject(key, "the second one for its tensor of the base")
+        else:
+            self._claim(self.out.frozen, name, key)
+
     def _place_tokens(self, key: str, module: str) -> None:
-        shape, indices = self.tensors[key].shape, self.config.tokens_of(module)
+        shape, indices = self.tensors[key].shape, self._tokens_of(module)
         if indices is None:
             self.reject(key, "token rows whose ids the configuration does not name")
         elif len(shape) != 2 or shape[0] != len(indices):
@@ -224,6 +244,14 @@ class _Sorter:
             self.reject(key, "token rows with an id named twice")
         else:
             self.out.token_rows[module] = TokenRows(module, key, indices, shape[1])
+
+    def _tokens_of(self, module: str) -> tuple[int, ...] | None:
+        """Return the trained token ids of a module; a tied head has those of its embedding."""
+        named, tokens = self.config.tokens_of(module), self.config.trainable_token_indices
+        is_head = module.rpartition(".")[2] == "lm_head"
+        if named is None and is_head and not isinstance(tokens, tuple) and len(tokens) == 1:
+            return next(iter(tokens.values()))
+        return named
 
     def _place_tensor(self, key: str, module: str, name: str) -> None:
         if not module or name.rpartition(".")[2] not in ("weight", "bias"):

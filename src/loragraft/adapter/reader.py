@@ -34,6 +34,7 @@ class Adapter:
         token_rows: Trained rows of embeddings, by base module path.
         biases: Base tensor name (``….q_proj.bias``) to the key of the trained bias.
         originals: Base tensor name to the key of an unused copy of the base's own tensor.
+        frozen: Base tensor name to the key of the matrix under an adapted embedding or head.
         unknown: Keys that mean nothing here; an export refuses them.
         findings: What was odd on opening.
     """
@@ -62,6 +63,7 @@ class Adapter:
         self.token_rows: Mapping[str, TokenRows] = grouping.token_rows
         self.biases: Mapping[str, str] = grouping.biases
         self.originals: Mapping[str, str] = grouping.originals
+        self.frozen: Mapping[str, str] = grouping.frozen
         self.unknown = tuple(grouping.unknown)
         self.findings: tuple[Finding, ...] = tuple(grouping.findings)
         self._file = file

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from loragraft.adapter.declared import EMBEDDING_LAYERS
 from loragraft.adapter.grouping import LoraModule, TokenRows
 from loragraft.adapter.reader import Adapter
 from loragraft.checkpoint.model import Checkpoint
@@ -25,6 +26,13 @@ FloatArray = NDArray[np.float32]
 
 HEAD_NAME = "lm_head.weight"
 """The output head's name in every supported architecture, tied or not."""
+
+_COMPARED_ROWS = 1024
+"""Rows of two matrices compared at a time: some MiB of each."""
+_ROUNDING = 2.0**-8
+"""Twice the relative error of bfloat16: a copy may be saved in another format than the base's."""
+_SUBNORMAL = 2.0**-24
+"""The smallest float16; below it only the absolute error is bounded."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +113,9 @@ class Changes:
         self.by_tensor[tensor] = TensorChange(change.origin, (*change.terms, term))
 
     def replace(self, tensor: str, origin: Callable[[], Origin]) -> None:
-        """Let a saved module take the tensor's place; earlier terms are gone with it."""
+        """Let a saved module take the place of a tensor that nothing has changed yet."""
+        if tensor in self.by_tensor:
+            raise AssertionError(f"{tensor} is changed already")
         self.by_tensor[tensor] = TensorChange(origin, ())
 
 
@@ -186,32 +196,110 @@ class MergedTensor:
         return values
 
 
-def _check_shape(
-    adapter: Adapter, module: LoraModule, tensor: str, base: Checkpoint, aliases: Mapping[str, str]
-) -> None:
-    shape = base.tensors[aliases.get(tensor, tensor)].shape
-    expected = (module.out_features, module.in_features)
-    if module.kind == "embedding":
-        expected = expected[::-1]
-    if shape != expected:
-        raise AdapterError(
-            f"{adapter.path}: {module.name} is made for a weight of shape {list(expected)}, but "
-            f"{tensor} of {base.folder} has {list(shape)}. This adapter belongs to another base."
+@dataclass(frozen=True)
+class _Laying:
+    """One adapter being laid over a base and the changes of those before it.
+
+    Attributes:
+        changes: What grows.
+        adapter: The adapter.
+        base: The base.
+        found: The base tensor of each of the adapter's parts.
+        aliases: Tensors that the base holds under another name.
+    """
+
+    changes: Changes
+    adapter: Adapter
+    base: Checkpoint
+    found: Mapping[str, str]
+    aliases: Mapping[str, str]
+
+    def origin(self, tensor: str) -> Origin:
+        """Return what stands in a tensor's place so far, before any term."""
+        change = self.changes.by_tensor.get(tensor)
+        if change is not None and change.origin is not None:
+            return change.origin()
+        return self.own(tensor)
+
+    def own(self, tensor: str) -> Origin:
+        """Return the base's own tensor."""
+        name = self.aliases.get(tensor, tensor)
+        return Origin(partial(self.base.rows, name), self.base.tensors[name].shape)
+
+    def require_shape(self, part: str, tensor: str, expected: tuple[int, ...]) -> None:
+        """Refuse a part that is made for another shape than what it lands on.
+
+        Raises:
+            AdapterError: If the shapes differ.
+        """
+        shape = self.origin(tensor).shape
+        if shape != expected:
+            raise AdapterError(
+                f"{self.adapter.path}: {part} is made for a weight of shape {list(expected)}, but "
+                f"{tensor} of {self.base.folder} has {list(shape)}{self._by_another(tensor)}. This "
+                "adapter belongs to another base."
+            )
+
+    def _by_another(self, tensor: str) -> str:
+        change = self.changes.by_tensor.get(tensor)
+        saved = change is not None and change.origin is not None
+        return " after an adapter before it" if saved else ""
+
+    def replace(self, tensor: str, key: str) -> None:
+        """Let a tensor that the adapter saved whole take the base's place.
+
+        Raises:
+            AdapterError: If that erases what an adapter before it did, or no vocabulary is that.
+        """
+        origin = saved_origin(self.adapter, key)
+        known = self.own(tensor).shape
+        is_vocabulary = tensor.removesuffix(".weight").rpartition(".")[2] in EMBEDDING_LAYERS
+        if not (is_vocabulary and len(origin.shape) == 2 and origin.shape[1:] == known[1:]):
+            self.require_shape(f"the saved {tensor}", tensor, origin.shape)
+        change = self.changes.by_tensor.get(tensor)
+        if change is None:
+            self.changes.replace(tensor, lambda: origin)
+        elif change.terms or not same_values(origin, self.origin(tensor)):
+            raise self._erases(tensor)
+
+    def put_under(self, tensor: str, key: str) -> None:
+        """Take the matrix under an adapted embedding for the base's, as PEFT does on loading.
+
+        Raises:
+            AdapterError: If adapters before it changed another one.
+        """
+        origin = saved_origin(self.adapter, key)
+        if tensor not in self.changes.by_tensor:
+            self.changes.replace(tensor, lambda: origin)
+        elif not same_values(origin, self.origin(tensor)):
+            raise self._erases(tensor)
+
+    def _erases(self, tensor: str) -> AdapterError:
+        return AdapterError(
+            f"{self.adapter.path} brings {tensor} whole, which would erase what an adapter before "
+            "it changes there. Give it first, or merge only one of them."
         )
 
 
-def _lora_changes(
-    changes: Changes,
-    adapter: Adapter,
-    factor: float,
-    base: Checkpoint,
-    found: Mapping[str, str],
-    aliases: Mapping[str, str],
-) -> None:
+def same_values(left: Origin, right: Origin) -> bool:
+    """Say whether two tensors are the same but for the rounding of their formats."""
+    if left.shape != right.shape:
+        return False
+    for start in range(0, left.shape[0], _COMPARED_ROWS):
+        stop = min(start + _COMPARED_ROWS, left.shape[0])
+        a, b = left.read(start, stop), right.read(start, stop)
+        if not (np.abs(a - b) <= _ROUNDING * np.abs(b) + _SUBNORMAL).all():
+            return False
+    return True
+
+
+def _lora_changes(laying: _Laying, factor: float) -> None:
+    changes, adapter, base = laying.changes, laying.adapter, laying.base
     for name, module in adapter.modules.items():
-        tensor = found[name]
-        if tensor not in changes.by_tensor or changes.by_tensor[tensor].origin is None:
-            _check_shape(adapter, module, tensor, base, aliases)
+        tensor = laying.found[name]
+        expected = (module.out_features, module.in_features)
+        expected = expected[::-1] if module.kind == "embedding" else expected
+        laying.require_shape(module.name, tensor, expected)
         changes.add_term(tensor, partial(low_rank_term, adapter, module, factor))
         if module.bias_key is not None:
             bias = tensor.removesuffix(".weight") + ".bias"
@@ -259,16 +347,32 @@ def collect_changes(
     """
     changes = Changes()
     for adapter, factor, found in adapters:
+        laying = _Laying(changes, adapter, base, found, aliases or {})
         if factor != 1.0 and (adapter.saved or adapter.token_rows or adapter.biases):
             raise AdapterError(
                 f"{adapter.path} replaces whole tensors (modules_to_save, token rows or biases), "
                 f"which cannot be scaled by {factor}. Leave its --scale at 1."
             )
         for name, key in adapter.saved.items():
-            changes.replace(found[name], partial(saved_origin, adapter, key))
+            laying.replace(found[name], key)
+        for name, key in adapter.frozen.items():
+            module = name.removesuffix(".weight")
+            laying.put_under(found.get(module) or found[name], key)
         for name, key in adapter.biases.items():
+            laying.require_shape(name, found[name], adapter.tensors[key].shape)
             changes.add_term(found[name], partial(bias_term, adapter, key, 1.0, replaces=True))
-        _lora_changes(changes, adapter, factor, base, found, aliases or {})
+        _lora_changes(laying, factor)
         for name, rows in adapter.token_rows.items():
-            changes.add_term(found[f"{name}.weight"], partial(token_rows_term, adapter, rows))
+            _token_changes(laying, found[f"{name}.weight"], rows)
     return changes
+
+
+def _token_changes(laying: _Laying, tensor: str, rows: TokenRows) -> None:
+    count, width = laying.origin(tensor).shape
+    if rows.width != width or max(rows.indices) >= count:
+        raise AdapterError(
+            f"{laying.adapter.path} trained rows up to token {max(rows.indices)}, {rows.width} "
+            f"wide, but {tensor} of {laying.base.folder} has {count} rows of {width}. This adapter "
+            "belongs to another base."
+        )
+    laying.changes.add_term(tensor, partial(token_rows_term, laying.adapter, rows))

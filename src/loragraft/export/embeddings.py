@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from loragraft.adapter.reader import Adapter
 from loragraft.checkpoint.model import Checkpoint
-from loragraft.export.delta import HEAD_NAME, Changes, TokenRowsTerm
+from loragraft.export.delta import HEAD_NAME, Changes, TensorChange, TokenRowsTerm
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def _rows(changes: Changes, name: str) -> int | None:
 def _same_saved(changes: Changes, embedding: str) -> bool:
     """Whether both sides were saved whole and hold the same values (a resized tied model)."""
     left, right = changes.by_tensor[embedding], changes.by_tensor[HEAD_NAME]
-    if left.origin is None or right.origin is None or left.terms or right.terms:
+    if left.origin is None or right.origin is None or not _same_rows(left, right):
         return False
     a, b = left.origin(), right.origin()
     if a.shape != b.shape:
@@ -76,4 +78,16 @@ def _same_saved(changes: Changes, embedding: str) -> bool:
     return all(
         (a.read(i, min(i + step, a.shape[0])) == b.read(i, min(i + step, a.shape[0]))).all()
         for i in range(0, a.shape[0], step)
+    )
+
+
+def _same_rows(left: TensorChange, right: TensorChange) -> bool:
+    """Whether nothing but the same trained token rows comes on top of either side."""
+    pairs = [(a(), b()) for a, b in zip(left.terms, right.terms, strict=False)]
+    return len(left.terms) == len(right.terms) and all(
+        isinstance(a, TokenRowsTerm)
+        and isinstance(b, TokenRowsTerm)
+        and np.array_equal(a.indices, b.indices)
+        and np.array_equal(a.values, b.values)
+        for a, b in pairs
     )

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -30,7 +31,7 @@ from loragraft.artifact.space import explain_full_disk
 from loragraft.checkpoint.model import Checkpoint
 from loragraft.errors import AdapterError, BundleError, InputError, NonFiniteError, UnsupportedError
 from loragraft.export.architectures import Family, TensorSource, find_family, permute_rows
-from loragraft.export.delta import HEAD_NAME
+from loragraft.export.delta import HEAD_NAME, Origin, same_values, saved_origin
 from loragraft.export.mix.tensor_types import TensorType
 from loragraft.export.prepare import QUANTIZATION_VERSION, OpenAdapter, open_adapters
 from loragraft.export.writer import GgufOutput, Item, OutputTensor, write_header
@@ -105,7 +106,9 @@ def export_lora_gguf(
     dtype: LoraDtype = "f32",
     replace_existing: bool = False,
 ) -> LoraGguf:
-    """Open a base and an adapter and write the adapter as a GGUF; no weight of the base is read.
+    """Open a base and an adapter and write the adapter as a GGUF.
+
+    Of the base's weights only an embedding is read that the adapter holds a copy of.
 
     Args:
         base: Folder of the base checkpoint.
@@ -142,7 +145,7 @@ def write_lora_gguf(
 
     Args:
         opened: The adapter, the user's scale and the base tensor of each module.
-        base: The base it belongs to; only its configuration and shapes are read.
+        base: The base it belongs to.
         out: The file to write.
         dtype: Format of A and B: "f32" is exact, "f16" half the size.
         replace_existing: Whether an existing file gives way.
@@ -156,6 +159,7 @@ def write_lora_gguf(
     _check_out(out, replace_existing)
     family = find_family(base.config)
     refuse_unappliable(opened.adapter)
+    _refuse_other_matrix(opened, base)
     alpha, pairs = _pair_up(opened, base, family)
     items = _metadata(opened.adapter, out, alpha, dtype)
     sha256 = _write(out, family.gguf_arch, items, opened.adapter, pairs, dtype)
@@ -215,8 +219,30 @@ def refuse_unappliable(adapter: Adapter) -> None:
 
 
 def _some(names: Mapping[str, object]) -> str:
-    shown = ", ".join(list(names)[:3])
+    shown = ", ".join(map(repr, list(names)[:3]))
     return shown + (", …" if len(names) > 3 else "")
+
+
+def _refuse_other_matrix(opened: OpenAdapter, base: Checkpoint) -> None:
+    """Refuse pairs that were trained on another embedding than the base's.
+
+    PEFT saves the matrix under an adapted embedding or head along, nearly always the base's own.
+
+    Raises:
+        UnsupportedError: If its shape or values differ.
+    """
+    adapter = opened.adapter
+    for name, key in adapter.frozen.items():
+        tensor = opened.tensors[name.removesuffix(".weight")]
+        if tensor not in base.tensors:
+            continue  # a tied head: refused with its own reason
+        own = Origin(partial(base.rows, tensor), base.tensors[tensor].shape)
+        if not same_values(saved_origin(adapter, key), own):
+            raise UnsupportedError(
+                f"llama.cpp cannot apply {adapter.path} at run time: it was trained on another "
+                f"{tensor} than the base's (a resized vocabulary, for instance), which a GGUF LoRA "
+                f"cannot hold. {_INSTEAD}"
+            )
 
 
 def _pair_up(opened: OpenAdapter, base: Checkpoint, family: Family) -> tuple[float, list[_Pair]]:
@@ -308,8 +334,17 @@ def _metadata(adapter: Adapter, out: Path, alpha: float, dtype: LoraDtype) -> li
     ]
     tokens = adapter.config.raw.get(ALORA_KEY)
     if tokens:
-        items.append(("adapter.alora.invocation_tokens", tokens, "[u32]"))
+        items.append(("adapter.alora.invocation_tokens", _token_ids(tokens, adapter), "[u32]"))
     return items
+
+
+def _token_ids(value: object, adapter: Adapter) -> list[int]:
+    if not isinstance(value, list) or any(type(t) is not int or not 0 <= t < 2**32 for t in value):
+        raise AdapterError(
+            f"{adapter.location.config} holds {ALORA_KEY} = {value!r}, expected a list of token "
+            "ids. Copy the file again from where the adapter was trained."
+        )
+    return value
 
 
 def _output_tensors(pairs: Sequence[_Pair], dtype: LoraDtype) -> list[OutputTensor]:

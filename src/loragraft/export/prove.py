@@ -119,6 +119,7 @@ def _merge_with_peft(
         config: Any = PeftConfig.from_pretrained(str(folder))
     config.inference_mode = True
     config.modules_to_save = config.trainable_token_indices = None
+    config.lora_bias = False  # weights are compared; a bias of B goes into the base's bias
     if not isinstance(config.target_modules, str) or config.target_modules == "all-linear":
         # Names in the list are matched by their ends: those of the sample are enough.
         config.target_modules = {module.name for module in modules}
@@ -171,7 +172,12 @@ def _weights(adapter: Adapter, modules: Sequence[LoraModule]) -> dict[str, torch
     for module in modules:
         for key in (module.a_key, module.b_key, module.magnitude_key):
             if key is not None:
-                suffix = key[key.rindex(".lora_") :]
                 values = torch.from_numpy(adapter.array(key))
-                weights[f"base_model.model.{module.name}{suffix}"] = values
+                weights[f"base_model.model.{module.name}.{_part(key)}"] = values
     return weights
+
+
+def _part(key: str) -> str:
+    """Return the end of a key as PEFT saves it: without the name of an adapter inside."""
+    kind, *_ = key[key.rindex(".lora_") + 1 :].split(".")
+    return f"{kind}.weight" if kind in ("lora_A", "lora_B") else kind
