@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,8 @@ def _front_matter(request: ExportRequest, report: ExportReport) -> list[str]:
     lines = ["---", "library_name: gguf", "tags:", "- gguf", "- loragraft"]
     if request.base_id:
         lines += [f"base_model: {json.dumps(request.base_id)}"]
-        lines += [f"base_model_relation: {'adapter' if request.adapters else 'quantized'}"]
+        # "adapter" would say that this is one; it is the whole model, changed or only quantized.
+        lines += [f"base_model_relation: {'finetune' if request.adapters else 'quantized'}"]
     return [*lines, "---", ""]
 
 
@@ -53,6 +55,7 @@ def render_card(request: ExportRequest, report: ExportReport, inputs: Mapping[st
             f"{_escape(gate.expected)} |"
         )
     lines += ["", "## Run it", "", "```"]
-    lines += [f"llama-cli -m {first.name}", "", f"ollama create {request.name} -f Modelfile"]
+    file, name = shlex.quote(first.name), shlex.quote(request.name)
+    lines += [f"llama-cli -m {file}", "", f"ollama create {name} -f Modelfile"]
     lines += ["```", "", "`sha256sum -c checksums.txt` checks the files."]
     return "\n".join(lines) + "\n"

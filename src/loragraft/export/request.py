@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from loragraft.export.delta import Precision
 from loragraft.export.gates import GateResult
+from loragraft.export.places import shared_name
 
 Engine = Literal["auto", "stream", "peft"]
 VerifyLevel = Literal["quick", "full"]
@@ -46,10 +47,7 @@ class ExportRequest:
         """Name of the base as a bundle may tell it to others: no path of this machine."""
         if self.base_id is not None:
             return self.base_id
-        folder = self.base.resolve()
-        if folder.parent.name == "snapshots":  # the Hub's cache: models--owner--name/snapshots/…
-            return folder.parent.parent.name.removeprefix("models--").replace("--", "/")
-        return folder.name
+        return shared_name(self.base)
 
     @property
     def thread_count(self) -> int:
