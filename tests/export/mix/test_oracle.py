@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,10 @@ from loragraft.export.mix.rules import types_by_rules
 
 
 @pytest.fixture
-def fresh_worker() -> None:
-    """Answers of another library must not be remembered."""
+def fresh_worker() -> Iterator[None]:
+    """Answers of another library must not be remembered, nor those of a changed worker."""
+    oracle._run_worker.cache_clear()
+    yield
     oracle._run_worker.cache_clear()
 
 
@@ -104,6 +107,28 @@ def test_a_library_that_answers_the_control_differently_is_not_trusted(
     monkeypatch.setattr(worker, "__file__", str(tmp_path / "worker.py"))
     with pytest.raises(UnavailableError, match=r"not trusted.*attn_v.*Q2_K"):
         types_by_llama(CONTROL_SHAPE, CONTROL_TENSORS, MIXES["Q2_K"])
+
+
+def test_a_type_that_is_none_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_worker: None
+) -> None:
+    """A newer llama.cpp may know types that this version does not: here for a lone tensor."""
+    code = Path(worker.__file__).read_text(encoding="utf-8")
+    before, after = "return list(answer)", "return [999] if len(answer) == 1 else list(answer)"
+    assert before in code
+    (tmp_path / "worker.py").write_text(code.replace(before, after), encoding="utf-8")
+    monkeypatch.setattr(worker, "__file__", str(tmp_path / "worker.py"))
+    spec = TensorSpec("blk.0.attn_q.weight", (64, 256))
+    with pytest.raises(UnavailableError, match=r"answers tensor type 999 for blk\.0\.attn_q"):
+        types_by_llama(ModelShape("llama", 1, 256, 64, 1, 1, 64, 64), [spec], MIXES["Q4_K_M"])
+
+
+def test_a_worker_that_is_silent_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, fresh_worker: None
+) -> None:
+    monkeypatch.setattr(oracle, "PATIENCE_SECONDS", 0.001)
+    with pytest.raises(UnavailableError, match=r"could not be asked for tensor types: .*timed out"):
+        types_by_llama(CONTROL_SHAPE, CONTROL_TENSORS, MIXES["Q4_K_M"])
 
 
 @pytest.mark.parametrize(

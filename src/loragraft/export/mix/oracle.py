@@ -9,16 +9,15 @@ it differently is not trusted.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from loragraft.errors import UnavailableError
+from loragraft.export.llama_library import library_folder
 from loragraft.export.mix import worker
 from loragraft.export.mix.catalogue import MIXES, Mix
 from loragraft.export.mix.rules import is_70b, types_by_rules
@@ -80,16 +79,9 @@ def find_library() -> Path | None:
 
     The environment variable LLAMA_CPP_LIB_PATH moves the folder, as it does for llama_cpp.
     """
-    override = os.environ.get("LLAMA_CPP_LIB_PATH")
-    if override:
-        return _library_in(Path(override))
-    spec = find_spec("llama_cpp")
-    if spec is None or spec.origin is None:
+    folder = library_folder()
+    if folder is None:
         return None
-    return _library_in(Path(spec.origin).parent / "lib")
-
-
-def _library_in(folder: Path) -> Path | None:
     return next((folder / name for name in LIBRARY_NAMES if (folder / name).is_file()), None)
 
 

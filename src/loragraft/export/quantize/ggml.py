@@ -7,7 +7,6 @@ far longer. ctypes releases the interpreter lock during each call, so row blocks
 from __future__ import annotations
 
 import ctypes
-import importlib.util
 import os
 import sys
 from functools import lru_cache
@@ -17,12 +16,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from loragraft.errors import UnavailableError, UnsupportedError
+from loragraft.export.llama_library import library_folder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-PACKAGE = "llama_cpp"
-LIBRARY_FOLDER = "lib"
 LIBRARY_STEM = "ggml-base"
 
 REINSTALL = (
@@ -180,33 +178,28 @@ def load_ggml() -> Ggml:
     Raises:
         UnavailableError: llama-cpp-python is not installed, or its library is missing or broken.
     """
-    return Ggml(find_library(package_folder()))
+    return Ggml(find_library())
 
 
-def package_folder() -> Path:
-    """Folder of the installed llama_cpp package, found without importing it."""
-    spec = importlib.util.find_spec(PACKAGE)
-    if spec is None or not spec.submodule_search_locations:
+def find_library() -> Path:
+    """Path of libggml-base, beside the libllama that is asked for tensor types.
+
+    Raises:
+        UnavailableError: llama-cpp-python is not installed, or no such library is there under
+            any name of this platform.
+    """
+    folder = library_folder()
+    if folder is None:
         raise UnavailableError(
             "Quantization needs ggml, which comes with llama-cpp-python, a dependency of "
             f"loragraft that is not installed here. {REINSTALL}"
         )
-    return Path(next(iter(spec.submodule_search_locations)))
-
-
-def find_library(package: Path) -> Path:
-    """Path of libggml-base under an installed llama_cpp package.
-
-    Raises:
-        UnavailableError: no such library is there under any platform's name.
-    """
-    folder = package / LIBRARY_FOLDER
     for pattern in library_patterns(sys.platform):
         matches = sorted(folder.glob(pattern), key=lambda path: (len(path.name), path.name))
         if matches:
             return matches[0]
     raise UnavailableError(
-        f"llama-cpp-python is installed at {package}, but {folder} holds no {LIBRARY_STEM} "
+        f"llama-cpp-python's libraries should be in {folder}, but it holds no {LIBRARY_STEM} "
         f"library. {REINSTALL}"
     )
 
