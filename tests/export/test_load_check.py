@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from loragraft.errors import CheckFailedError
+from loragraft.export import logits_child
 from loragraft.export.child import explain_exit, run_child
 from loragraft.export.load_check import load_check, load_gate
 from loragraft.export.logits_child import LlamaLogits
+from loragraft.export.verify import parity_gates
 from tests.export.pico_llama import make_weights, save_base, write_model
 
 
@@ -37,6 +39,16 @@ def test_token_ids_are_compared_in_the_same_child(healthy: Path, tmp_path: Path)
     assert report.parity is not None
     assert report.parity["cases"] > 50
     assert report.parity["passed"], report.parity["mismatches"][:2]
+
+
+def test_ids_that_cannot_be_compared_are_no_failure_of_loading(
+    healthy: Path, tmp_path: Path
+) -> None:
+    report = load_check(healthy, tokenizer=tmp_path)  # a folder without a tokenizer
+    assert load_gate(report).verdict == "pass"
+    (gate,) = parity_gates(report)
+    assert (gate.name, gate.verdict) == ("tokenizer", "fail")
+    assert "has neither tokenizer.json nor tokenizer.model" in gate.measured
 
 
 @pytest.mark.parametrize(
@@ -115,6 +127,37 @@ def test_logits_come_chunk_by_chunk(healthy: Path) -> None:
     assert np.array_equal(first, again)
     assert other.shape == (1, 259)
     assert np.isfinite(first).all()
+
+
+def test_a_context_that_cannot_be_made_is_explained(healthy: Path) -> None:
+    with (
+        LlamaLogits(healthy, context=0, threads=1) as model,
+        pytest.raises(CheckFailedError, match=r"makes no context for .*cannot both be zero"),
+    ):
+        model.logits([1])
+
+
+def test_a_killed_logits_child_is_explained(healthy: Path) -> None:
+    with LlamaLogits(healthy, context=32, threads=1) as model:
+        model._child.kill()
+        model._child.wait()
+        with pytest.raises(CheckFailedError, match=r"Running .* was killed \(SIGKILL\)"):
+            model.logits([1, 2])
+
+
+@pytest.mark.parametrize("sent", [b"", b"\x01\x00", b"\x02\0\0\0\x03\0\0\0" + b"\0" * 20])
+def test_a_logits_child_that_stops_in_the_middle_is_explained(
+    healthy: Path, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    code = f"import sys; sys.stdin.readline(); sys.stdout.buffer.write({sent!r}); sys.exit(3)"
+    monkeypatch.setattr(
+        logits_child, "child_command", lambda module, arguments: [sys.executable, "-c", code]
+    )
+    with (
+        LlamaLogits(healthy, context=32, threads=1) as model,
+        pytest.raises(CheckFailedError, match="failed with status 3"),
+    ):
+        model.logits([1])
 
 
 def test_the_logits_childs_failure_is_explained(tmp_path: Path, healthy: Path) -> None:

@@ -7,6 +7,7 @@ needed, without a sampler or a chat format in between.
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -58,7 +59,7 @@ class LlamaForward:
         # Repacked weights would be a second copy in anonymous memory, only to be used once.
         parameters.use_extra_bufts = False
         self._context: Any = None
-        self._model: Any = llama_cpp.llama_model_load_from_file(str(path).encode(), parameters)
+        self._model: Any = llama_cpp.llama_model_load_from_file(os.fsencode(path), parameters)
         if not self._model:
             raise BundleError(f"llama.cpp cannot load {path}: {' | '.join(self.log[-4:])}")
         self._vocab = llama_cpp.llama_model_get_vocab(self._model)

@@ -18,6 +18,7 @@ from typing import Any
 from loragraft.errors import LoragraftError
 from loragraft.export.child import child_command, run_child
 from loragraft.export.gates import GateResult
+from loragraft.export.memory import anonymous_bytes, peak_resident_bytes
 
 TEXT = "The quick brown fox jumps over the lazy dog. In 2024, 3 + 4 = 7;\nreturn x"
 """Prose, digits and code: a forward pass that reaches many rows of the vocabulary."""
@@ -123,7 +124,7 @@ def measure_load(gguf: Path, threads: int, tokenizer: Path | None) -> dict[str, 
         logits = model.logits(tokens).astype(np.float64)
         vocabulary, log = model.vocabulary, list(model.log)
         seconds = time.perf_counter() - start
-        memory = memory_now()
+        memory = {"peak_bytes": peak_resident_bytes(), "anonymous_bytes": anonymous_bytes()}
     finite = float(np.isfinite(logits).mean())
     sound = finite == 1
     return {
@@ -153,25 +154,10 @@ def _loss(logits: Any, tokens: Sequence[int]) -> float:  # noqa: ANN401 - an arr
 def _parity(gguf: Path, tokenizer: Path) -> dict[str, Any]:
     from loragraft.export.tokenizer.parity import check_token_parity
 
-    return check_token_parity(gguf, tokenizer).as_json()
-
-
-def memory_now() -> dict[str, int]:
-    """Return this process's peak resident and present anonymous memory, in bytes.
-
-    Linux tells them apart; elsewhere both are the peak resident set, mapped file included.
-    """
     try:
-        with open("/proc/self/status", encoding="ascii", errors="replace") as file:
-            fields = dict(line.split(":", 1) for line in file if ":" in line)
-        kib = {key: int(fields[key].split()[0]) for key in ("VmHWM", "RssAnon")}
-        return {"peak_bytes": kib["VmHWM"] * 1024, "anonymous_bytes": kib["RssAnon"] * 1024}
-    except (OSError, KeyError, ValueError):
-        import psutil
-
-        info = psutil.Process().memory_info()
-        peak = int(getattr(info, "peak_wset", info.rss))
-        return {"peak_bytes": peak, "anonymous_bytes": int(info.rss)}
+        return check_token_parity(gguf, tokenizer).as_json()
+    except LoragraftError as error:  # the file loads all the same: another gate's failure
+        return {"passed": False, "error": str(error)}
 
 
 def main(arguments: Sequence[str]) -> int:

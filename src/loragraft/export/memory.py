@@ -14,6 +14,17 @@ SAMPLE_SECONDS = 0.05
 _STATUS = Path("/proc/self/status")
 
 
+def _status_bytes(field: str) -> int | None:
+    """Return a field of the kernel's account of this process; None where there is none."""
+    try:
+        for line in _STATUS.read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith(f"{field}:"):
+                return int(line.split()[1]) * 1024
+    except (OSError, ValueError, IndexError):
+        pass
+    return None
+
+
 def anonymous_bytes() -> int:
     """Return the memory that belongs to this process alone.
 
@@ -21,13 +32,17 @@ def anonymous_bytes() -> int:
     page cache that the system takes back when it needs it. Elsewhere the resident set, which
     counts those too.
     """
-    try:
-        for line in _STATUS.read_text().splitlines():
-            if line.startswith("RssAnon:"):
-                return int(line.split()[1]) * 1024
-    except (OSError, ValueError, IndexError):
-        pass
-    return int(psutil.Process().memory_info().rss)
+    told = _status_bytes("RssAnon")
+    return told if told is not None else int(psutil.Process().memory_info().rss)
+
+
+def peak_resident_bytes() -> int:
+    """Return the most memory that was ever resident, mapped files included."""
+    told = _status_bytes("VmHWM")
+    if told is not None:
+        return told
+    info = psutil.Process().memory_info()
+    return int(getattr(info, "peak_wset", info.rss))
 
 
 class PeakMemory:

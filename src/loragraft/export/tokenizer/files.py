@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,9 @@ ADDED_TOKENS = "added_tokens.json"
 
 # The largest tokenizer.json in use (Gemma 3, 262,144 tokens) has 33 MB.
 MAX_JSON_BYTES = 512 * 1024 * 1024
+
+# The halves of a pair, escaped or in bytes (or the file is no UTF-8): whole pairs are fine.
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")
 
 _GET_AGAIN = "Download the folder's tokenizer files again, or save them anew with save_pretrained."
 
@@ -71,8 +75,11 @@ def read_json_object(path: Path) -> dict[str, Any] | None:
             f"{path} has {size:,} bytes; a tokenizer file has at most {MAX_JSON_BYTES:,}. "
             f"{_GET_AGAIN}"
         )
+    raw = path.read_bytes()
     try:
-        parsed = json.loads(path.read_bytes(), object_pairs_hook=_unique_keys)
+        parsed = json.loads(raw, object_pairs_hook=_unique_keys)
+        if _SURROGATE.search(raw) or 0 in raw[:4]:
+            check_text(json.dumps(parsed, ensure_ascii=False))
     except (ValueError, RecursionError) as error:
         raise TokenizerError(f"{path} is not valid JSON ({error}). {_GET_AGAIN}") from error
     if not isinstance(parsed, dict):
@@ -80,6 +87,19 @@ def read_json_object(path: Path) -> dict[str, Any] | None:
             f"{path} holds a JSON {type(parsed).__name__}, but an object was expected. {_GET_AGAIN}"
         )
     return parsed
+
+
+def check_text(text: str) -> None:
+    """Refuse what no file can hold as text.
+
+    Raises:
+        ValueError: half a surrogate pair stands alone.
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        half = text[error.start]
+        raise ValueError(f"{half!r} is half of a character, which is no text") from None
 
 
 def is_token_id(value: object) -> bool:

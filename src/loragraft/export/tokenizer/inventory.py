@@ -223,7 +223,7 @@ def _add_named(
 ) -> None:
     """Make the tokens special that tokenizer_config.json appoints, as transformers does."""
     texts = {token.content for token in added.values()}
-    for content in _named_contents(files.config):
+    for content in _named_contents(files.config, str(files.folder / TOKENIZER_CONFIG)):
         if content in texts:
             continue
         if content in vocab:
@@ -237,9 +237,13 @@ def _add_named(
         texts.add(content)
 
 
-def _named_contents(config: Mapping[str, Any]) -> Iterator[str]:
+def _named_contents(config: Mapping[str, Any], source: str) -> Iterator[str]:
     entries: list[object] = [config.get(f"{name}_token") for name in NAMED_TOKENS]
     for key in TOKEN_LISTS:
         listed = config.get(key) or []
+        if not isinstance(listed, list | dict):
+            raise TokenizerError(
+                f"{source} has {key} = {listed!r}, but a list of tokens was expected. {_SAVE_ANEW}"
+            )
         entries.extend(listed.values() if isinstance(listed, dict) else listed)
     yield from filter(None, map(token_content, entries))

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import tokenizers
 
 MAX_SHOWN = 20
+_READER = "sentencepiece"
 
 
 @dataclass(frozen=True)
@@ -211,14 +213,29 @@ def _as_loaded(token: AddedToken) -> tokenizers.AddedToken:
     )
 
 
+def require_reference(folder: Path) -> None:
+    """Raise unless there is what reads a folder's tokenizer: ask before the hours of writing.
+
+    Raises:
+        UnavailableError: the folder has only tokenizer.model, and sentencepiece is missing.
+    """
+    files = read_files(folder)
+    if files.json is None and files.sentencepiece is not None and find_spec(_READER) is None:
+        raise _no_reader(files.sentencepiece)
+
+
+def _no_reader(path: Path) -> UnavailableError:
+    return UnavailableError(
+        f"{path} has no {TOKENIZER_JSON} beside it, and comparing token ids with it needs the "
+        f"package {_READER}. Install it with: pip install {_READER}"
+    )
+
+
 def _reference_from_model(path: Path) -> _Reference:
     try:
         from sentencepiece import SentencePieceProcessor
     except ImportError as error:
-        raise UnavailableError(
-            f"{path} has no {TOKENIZER_JSON} beside it, and comparing token ids with it needs the "
-            "package sentencepiece. Install it with: pip install sentencepiece"
-        ) from error
+        raise _no_reader(path) from error
     original = SentencePieceProcessor(model_file=str(path))
 
     def encode(texts: Sequence[str], special: bool) -> list[list[int]]:

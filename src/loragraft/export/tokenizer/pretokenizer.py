@@ -13,7 +13,7 @@ from typing import Any
 
 from loragraft.errors import TokenizerError
 from loragraft.export.tokenizer import structures
-from loragraft.export.tokenizer.bpe import read_merges
+from loragraft.export.tokenizer.bpe import check_merges, read_merges
 from loragraft.export.tokenizer.structures import BYTES, Name, Structure
 
 _NEXT = (
@@ -34,7 +34,6 @@ class PreTokenizer:
 
     model: str
     name: Name
-    equivalent: tuple[str, ...] = ()
 
 
 SENTENCEPIECE = PreTokenizer(
@@ -65,11 +64,7 @@ def recognise(tokenizer: Mapping[str, Any], tokens: Mapping[str, int], source: s
         return SENTENCEPIECE
     _check_byte_level(tokenizer, model, source)
     structure = _find_structure(steps, source)
-    return PreTokenizer(
-        model="gpt2",
-        name=_choose_name(structure, model, tokens, source),
-        equivalent=tuple(name.pre for name in structure.names),
-    )
+    return PreTokenizer(model="gpt2", name=_choose_name(structure, model, tokens, source))
 
 
 def canonical_steps(pre_tokenizer: object, source: str) -> tuple[str, ...]:
@@ -193,7 +188,9 @@ def tokens_out_of_reach(model: Mapping[str, Any], source: str) -> list[str]:
     """Return the tokens of a BPE model that its own merges do not rebuild."""
     from tokenizers.models import BPE
 
-    bpe = BPE(vocab=model["vocab"], merges=read_merges(model, source), ignore_merges=False)
+    merges = read_merges(model, source)
+    check_merges(merges, model["vocab"], source)
+    bpe = BPE(vocab=model["vocab"], merges=merges, ignore_merges=False)
     return [text for text in model["vocab"] if len(bpe.tokenize(text)) != 1]
 
 
