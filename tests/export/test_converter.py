@@ -48,13 +48,23 @@ def test_a_script_is_found_by_path_and_by_folder(script: Path) -> None:
 
 def test_one_file_for_each_mix(script: Path, checkpoint: Path, tmp_path: Path) -> None:
     outputs = [("Q8_0", tmp_path / "a.gguf"), ("Q4_K_M", tmp_path / "b.gguf")]
-    convert_and_quantize(script, checkpoint, outputs, scratch=tmp_path)
+    floats = tmp_path / ".one.float.gguf"
+    floats.write_bytes(b"of a run that was killed")
+    convert_and_quantize(script, checkpoint, outputs, floats=floats)
     with GgufFile(tmp_path / "a.gguf") as first, GgufFile(tmp_path / "b.gguf") as second:
         assert first.tensor("blk.0.ffn_up.weight").type_name == "Q8_0"
         assert second.tensor("blk.0.ffn_up.weight").type_name == "Q4_K"
         base = make_weights(51)["model.layers.0.mlp.up_proj.weight"]
         assert np.abs(first.rows("blk.0.ffn_up.weight") - base).max() < 0.01
-    assert not list(tmp_path.glob("tmp*"))
+    assert not floats.exists()
+
+
+def test_a_failure_leaves_no_float_file(script: Path, checkpoint: Path, tmp_path: Path) -> None:
+    floats = tmp_path / ".one.float.gguf"
+    out = tmp_path / "no" / "such" / "folder" / "a.gguf"
+    with pytest.raises(CheckFailedError, match="Quantizing"):
+        convert_and_quantize(script, checkpoint, [("Q8_0", out)], floats=floats)
+    assert not floats.exists()
 
 
 @pytest.mark.parametrize(
@@ -91,7 +101,8 @@ def test_llama_cpps_own_script_on_real_files(
     smollm2_checkpoint: Path, llama_cpp_source: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "smollm2.gguf"
-    convert_and_quantize(llama_cpp_source, smollm2_checkpoint, [("Q8_0", out)], scratch=tmp_path)
+    floats = tmp_path / "float.gguf"
+    convert_and_quantize(llama_cpp_source, smollm2_checkpoint, [("Q8_0", out)], floats=floats)
     with GgufFile(out) as file:
         assert file.get("general.architecture") == "llama"
         assert file.tensor("token_embd.weight").type_name == "Q8_0"

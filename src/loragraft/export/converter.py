@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,7 +21,6 @@ from loragraft.export.mix import find_mix
 
 SCRIPT_NAME = "convert_hf_to_gguf.py"
 MODULE = "loragraft.export.converter"
-_FLOAT_TYPES = {"F32": "f32", "F16": "f16", "BF16": "bf16"}
 
 
 def find_script(path: Path) -> Path:
@@ -81,7 +79,7 @@ def convert_and_quantize(
     checkpoint: Path,
     outputs: Sequence[tuple[str, Path]],
     *,
-    scratch: Path | None = None,
+    floats: Path,
     threads: int = 2,
 ) -> None:
     """Turn a merged checkpoint into one GGUF file for each mix.
@@ -90,7 +88,8 @@ def convert_and_quantize(
         script: The converter, or the folder that holds it.
         checkpoint: The merged checkpoint, best in float32.
         outputs: Mix and path of each file.
-        scratch: Folder for the float GGUF in between.
+        floats: Where the float GGUF lies in between, in a name of its own; removed before, as
+            one that a killed run left, and after.
         threads: Threads for quantizing.
 
     Raises:
@@ -98,12 +97,14 @@ def convert_and_quantize(
     """
     found = find_script(script)
     size = 2 * sum(path.stat().st_size for path in checkpoint.glob("*.safetensors"))
-    with tempfile.TemporaryDirectory(dir=scratch) as name:
-        require_disk(Path(name), size, "The float GGUF in between")
-        floats = Path(name) / "float.gguf"
+    floats.unlink(missing_ok=True)
+    require_disk(floats, size, "The float GGUF in between")
+    try:
         convert_checkpoint(found, checkpoint, floats)
         for mix, path in outputs:
             quantize_file(floats, path, mix, threads=threads)
+    finally:
+        floats.unlink(missing_ok=True)
 
 
 def _run(command: Sequence[str], purpose: str, out: Path, environment: dict[str, str]) -> None:
@@ -135,9 +136,8 @@ def main(arguments: Sequence[str]) -> int:
     parameters = llama_cpp.llama_model_quantize_default_params()
     parameters.ftype, parameters.nthread = int(ftype), int(threads)
     llama_cpp.llama_backend_init()
-    return int(
-        llama_cpp.llama_model_quantize(source.encode(), out.encode(), ctypes.byref(parameters))
-    )
+    names = (os.fsencode(source), os.fsencode(out))
+    return int(llama_cpp.llama_model_quantize(*names, ctypes.byref(parameters)))
 
 
 if __name__ == "__main__":
