@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 import subprocess
 import sys
@@ -13,8 +15,14 @@ import pytest
 from loragraft.artifact.checksums import write_checksums
 from loragraft.artifact.exchange import exchange
 from loragraft.artifact.hashing import sha256_file
-from loragraft.artifact.publish import Staging, recover
-from loragraft.errors import BundleError, InputError, LockedError
+from loragraft.artifact.publish import Staging
+from loragraft.errors import (
+    BundleError,
+    InputError,
+    LockedError,
+    OutOfSpaceError,
+    UnavailableError,
+)
 
 FILES = ("a.gguf", "README.md", "Modelfile")
 
@@ -112,8 +120,6 @@ def test_outputs_that_cannot_be_written_are_said(tmp_path: Path) -> None:
 def test_unfit_names_touch_nothing(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError):
         Staging(tmp_path / "outputs", name)
-    with pytest.raises(InputError):
-        recover(tmp_path, name)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -142,8 +148,6 @@ def test_a_second_process_is_refused(tmp_path: Path) -> None:
     with Staging(tmp_path, "x") as first:
         with pytest.raises(LockedError), Staging(tmp_path, "x"):
             pass
-        with pytest.raises(LockedError):
-            recover(tmp_path, "x")
         with Staging(tmp_path, "y") as other:
             assert other.folder != first.folder
         _fill(first.folder, "1")
@@ -151,26 +155,74 @@ def test_a_second_process_is_refused(tmp_path: Path) -> None:
     assert _version(tmp_path) == "1"
 
 
-def test_recover_puts_the_old_one_back(tmp_path: Path) -> None:
+def _recover(outputs: Path) -> None:
+    """What the next run does first, whatever becomes of it."""
+    with Staging(outputs, "x", replace=True):
+        pass
+
+
+def test_the_next_run_puts_the_old_one_back(tmp_path: Path) -> None:
     _publish(tmp_path, "1")
     (tmp_path / "x").rename(tmp_path / ".x.old")
-    recover(tmp_path, "x")
+    _recover(tmp_path)
     assert _version(tmp_path) == "1"
 
 
-def test_recover_deletes_what_was_replaced(tmp_path: Path) -> None:
+def test_the_next_run_deletes_what_was_replaced(tmp_path: Path) -> None:
     _publish(tmp_path, "1")
     (tmp_path / "x").rename(tmp_path / ".x.old")
     _publish(tmp_path / "other", "2")
     (tmp_path / "other" / "x").rename(tmp_path / "x")
-    recover(tmp_path, "x")
+    _recover(tmp_path)
     assert _version(tmp_path) == "2"
     assert not (tmp_path / ".x.old").exists()
 
 
-def test_recover_of_nothing_does_nothing(tmp_path: Path) -> None:
-    recover(tmp_path / "nowhere", "x")
-    recover(tmp_path, "x")
+def _deny_renames(monkeypatch: pytest.MonkeyPatch, of: str, code: int) -> None:
+    """Let the system refuse to rename a folder, as Windows does while a program reads in it."""
+    real = Path.rename
+
+    def rename(source: Path, target: Path) -> Path:
+        if source.name == of:
+            raise OSError(code, os.strerror(code))
+        return real(source, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM, errno.EBUSY])
+def test_a_folder_in_use_is_said_and_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    _publish(tmp_path, "1")
+    _deny_renames(monkeypatch, "x", code)
+    with pytest.raises(UnavailableError, match=r"cannot be replaced.*Close the programs"):
+        _publish(tmp_path, "2", replace=True, atomic=False)
+    assert _version(tmp_path) == "1"
+
+
+def test_the_old_folder_returns_where_the_new_one_cannot_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _publish(tmp_path, "1")
+    _deny_renames(monkeypatch, ".x.staging", errno.EACCES)
+    with pytest.raises(UnavailableError, match="cannot be replaced"):
+        _publish(tmp_path, "2", replace=True, atomic=False)
+    assert _version(tmp_path) == "1"
+    assert _leftovers(tmp_path) == set()
+
+
+def test_a_disk_that_is_full_at_the_end_publishes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with Staging(tmp_path, "x") as staging:
+        _fill(staging.folder, "1")
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(OutOfSpaceError, match="filled up"):
+            staging.publish()
     assert not (tmp_path / "x").exists()
 
 
@@ -230,7 +282,7 @@ def test_kill_at_any_moment_leaves_the_old_or_the_new(tmp_path: Path, mode: str)
         done, begun = _kill_at_random(tmp_path, version, mode, chance.uniform(0, 0.05))
         if mode == "atomic" and sys.platform == "linux":
             assert int(_version(tmp_path)) in (done, begun)  # even before recovery
-        recover(tmp_path, "x")
+        _recover(tmp_path)
         assert int(_version(tmp_path)) in (done, begun)
         version = begun + 1
     _publish(tmp_path, "last", replace=True)

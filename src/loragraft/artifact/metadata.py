@@ -10,9 +10,7 @@ from datetime import date, datetime
 from pathlib import Path, PurePath
 from typing import Any
 
-from loragraft.artifact.checksums import CHECKSUMS_NAME, read_checksums, write_checksums
 from loragraft.artifact.files import write_atomically
-from loragraft.artifact.hashing import sha256_file
 from loragraft.errors import BundleError
 
 METADATA_NAME = "EXPERIMENT_METADATA.json"
@@ -57,20 +55,6 @@ def _plain_object(value: object) -> Any:  # noqa: ANN401
     raise TypeError(f"{type(value).__name__} has no place in {METADATA_NAME}.")
 
 
-def merge_metadata(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay new metadata over old.
-
-    Objects are merged key by key; everything else, lists included, is replaced. A None in the
-    new metadata stands for "known to be nothing" and replaces as well.
-    """
-    merged = dict(old)
-    for key, value in new.items():
-        before = merged.get(key)
-        both = isinstance(before, Mapping) and isinstance(value, Mapping)
-        merged[key] = merge_metadata(before, value) if both else value  # type: ignore[arg-type]
-    return merged
-
-
 def write_metadata(folder: Path, metadata: Mapping[str, Any]) -> Path:
     """Write a folder's metadata, whole or not at all, with the schema's version first.
 
@@ -102,7 +86,7 @@ def read_metadata(folder: Path) -> dict[str, Any]:
         raise BundleError(
             f"{path} cannot be read ({error.strerror}): {folder} is not a bundle."
         ) from None
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, a number too long
         raise BundleError(f"{path} is not readable as JSON: {error}.") from None
     version = value.get("schema_version") if isinstance(value, dict) else None
     if not isinstance(version, int) or isinstance(version, bool):
@@ -114,23 +98,3 @@ def read_metadata(folder: Path) -> dict[str, Any]:
         )
     assert isinstance(value, dict)
     return value
-
-
-def update_metadata(folder: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay changes over a folder's metadata, and renew its line in ``checksums.txt``.
-
-    Each file is replaced atomically, one after the other: a crash in between shows as a changed
-    metadata file, and the same update mends it.
-
-    Returns:
-        The metadata as it now stands.
-
-    Raises:
-        BundleError: If metadata or an existing checksum list cannot be read.
-    """
-    before = read_metadata(folder) if (folder / METADATA_NAME).exists() else {}
-    path = write_metadata(folder, merge_metadata(before, changes))
-    if (folder / CHECKSUMS_NAME).exists():
-        digests = read_checksums(folder)
-        write_checksums(folder, {**digests, METADATA_NAME: sha256_file(path)})
-    return read_metadata(folder)

@@ -12,7 +12,7 @@ OUTPUTS/.NAME.lock        held while any of this goes on
 ```
 
 A replacement exchanges the two folders in one step where the system can; elsewhere the old one
-is moved away first, and a crash between the two renames is undone by :func:`recover`. A staging
+is moved away first, and a crash between the two renames is undone by the next run. A staging
 folder without a journal is rubbish: the journal is deleted before the rename, so what an
 exchange leaves behind is never taken for unfinished work.
 """
@@ -71,18 +71,6 @@ def _restore(target: Path, old: Path) -> None:
         old.rename(target)
         sync_folder(target.parent)
 
-
-def recover(outputs: Path, name: str) -> None:
-    """Undo what a publication that was killed left: afterwards the old or the new is there.
-
-    Raises:
-        LockedError: If a publication is still going on.
-    """
-    check_name(name)
-    if not outputs.is_dir():
-        return
-    with hold_lock(outputs / f".{name}.lock"):
-        _restore(outputs / name, outputs / f".{name}.old")
 
 
 class Staging:

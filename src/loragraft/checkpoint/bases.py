@@ -35,8 +35,6 @@ _REPACKAGERS = frozenset({
 })  # fmt: skip
 """Owners who publish other people's models only: the original's owner must be inferred."""
 
-_MIRRORS = frozenset({"unsloth"})
-"""Owners who keep a full-precision copy beside each quantized one, under the bare name."""
 
 _FAMILIES: tuple[tuple[str, str], ...] = (
     (r"(?:Qwen2(?:\.5)?|Qwen3|QwQ)-.+", "Qwen"),

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loragraft.checkpoint.model import Checkpoint
-from loragraft.export.architectures import TensorSource
+from loragraft.export.architectures import TensorSource, permute_rows
 from loragraft.export.delta import HEAD_NAME, Changes, FloatArray, MergedTensor, Precision
 
 BLOCK_ELEMENTS = 1 << 20
@@ -27,21 +27,6 @@ class RowBlock:
 
     start: int
     stop: int
-
-
-def source_rows(rows: NDArray[np.intp], total: int, heads: int | None) -> NDArray[np.intp]:
-    """Map rows in GGUF order to rows of the checkpoint.
-
-    llama.cpp's llama architecture interleaves the two rotary halves of each head of q and k:
-    row ``2·j + p`` of a head is the checkpoint's row ``p·d/2 + j`` (``d`` the head width).
-    """
-    if heads is None:
-        return rows
-    width = total // heads
-    head, within = np.divmod(rows, width)
-    pair, half = np.divmod(within, 2)
-    order: NDArray[np.intp] = head * width + half * (width // 2) + pair
-    return order
 
 
 def change_name(source: TensorSource) -> str:
@@ -63,6 +48,9 @@ class TensorRows:
         self.source = source
         self.shape = source.shape
         self._merged: MergedTensor | None = None
+        self._order: NDArray[np.intp] | None = None  # of the checkpoint's rows, where it differs
+        if source.heads is not None:
+            self._order = permute_rows(np.arange(self.shape[0], dtype=np.intp), source.heads)
         if source.source is not None:
             change = changes.by_tensor.get(change_name(source))
             self._merged = MergedTensor(source.source, base, change, precision)
@@ -110,11 +98,10 @@ class TensorRows:
             raise AssertionError(f"{self.source.gguf_name} has neither a source nor values")
         read = self._merged.rows if merged else self._merged.base_rows
         if len(self.shape) == 1:
-            order = source_rows(np.arange(self.row_length), self.row_length, self.source.heads)
-            values = read(0, self.row_length)[order].reshape(1, -1)
+            values = read(0, self.row_length)
+            values = (values if self._order is None else values[self._order]).reshape(1, -1)
         else:
-            wanted = source_rows(rows, self.total_rows, self.source.heads)
-            values = _rows_of(read, wanted)
+            values = _rows_of(read, rows if self._order is None else self._order[rows])
         if self.source.offset:
             values = values + np.float32(self.source.offset)
         return np.ascontiguousarray(values)
