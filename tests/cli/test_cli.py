@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 
 from loragraft.artifact.metadata import read_metadata
 from loragraft.cli.main import main
+from tests.export.pico_llama import make_adapter, make_weights, save_base
 
 COMMANDS = ["plan", "merge", "merge-and-quantize", "lora-gguf", "verify", "push"]
 
@@ -111,6 +112,26 @@ def test_the_base_is_taken_from_the_adapters_claim(
     plan = json.loads(result.stdout)
     assert plan["base"] == str(pico("llama"))
     assert any("own claim" in warning for warning in plan["warnings"])
+
+
+@pytest.mark.parametrize(("revision", "commit"), [(None, "1" * 40), ("step-1000", "2" * 40)])
+def test_the_claims_revision_is_taken(
+    revision: str | None, commit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two revisions in the Hub's cache, the one that the adapter was trained on."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    repository = tmp_path / "hub" / "models--owner--pico"
+    (repository / "refs").mkdir(parents=True)
+    for name, digit in (("main", "1"), ("step-1000", "2")):
+        (repository / "refs" / name).write_text(digit * 40)
+        save_base(repository / "snapshots" / (digit * 40), make_weights(int(digit)))
+    claim = {"base_model_name_or_path": "owner/pico", "revision": revision}
+    adapter = make_adapter(tmp_path / "adapter", 7, **claim)
+    result = run("export", "plan", adapter, "--json", "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert Path(json.loads(result.stdout)["base"]) == repository / "snapshots" / commit
 
 
 def test_plan_reads_no_weights_and_explains_fallbacks(

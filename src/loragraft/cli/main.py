@@ -7,6 +7,7 @@ loragraft is unavailable; 130 interrupted.
 from __future__ import annotations
 
 import importlib
+import io
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -55,6 +56,7 @@ class LazyGroup(click.Group):
         """Run a command and exit with its code; a bug keeps its traceback."""
         extra["standalone_mode"] = False
         _treat_termination_as_interruption()
+        _let_any_text_out()
         try:
             result = super().main(args, prog_name, **extra)
         except click.ClickException as error:
@@ -74,6 +76,12 @@ class LazyGroup(click.Group):
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
+
+
+def _let_any_text_out() -> None:
+    """Spell what stdout's encoding lacks: names of files may hold bytes that are no UTF-8."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _treat_termination_as_interruption() -> None:

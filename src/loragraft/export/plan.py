@@ -1,4 +1,8 @@
-"""What an export would do, told before a weight is read."""
+"""What an export would do, told before anything is merged or written.
+
+Headers tell all of it but one thing: of a tied checkpoint that holds its embedding twice, the two
+copies are compared, since a file with both of them is larger.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ from loragraft.artifact.space import available_memory, free_disk
 from loragraft.export.engine import choose_engine
 from loragraft.export.job import BUNDLE_EXTRA_BYTES, check_request, file_name
 from loragraft.export.mix.assign import bits_per_weight, fallbacks, type_counts
+from loragraft.export.peft_engine import DTYPE_BYTES, OVERHEAD_BYTES
 from loragraft.export.prepare import Layout, QuantLayout, lay_out, open_base
 from loragraft.export.request import ExportRequest
 
@@ -20,11 +25,8 @@ STREAM_MEMORY_BYTES = 400 << 20
 """Anonymous memory the stream engine stays under, measured in benchmarks/export.py; it does not
 grow with the model."""
 
-PEFT_MEMORY_FACTOR = {"fp32": 4.0, "reference": 2.0}
-"""Bytes of memory for each weight when PEFT merges: the whole model in float32 or bfloat16."""
-
-PEFT_OVERHEAD_BYTES = 1 << 30
-"""torch, transformers and PEFT themselves, and the largest layer's delta."""
+PEFT_DTYPES = {"fp32": "float32", "reference": "bfloat16"}
+"""Type in which PEFT merges the whole model, by precision."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def _planned_file(request: ExportRequest, layout: Layout, quant: QuantLayout) ->
 def _memory_needed(request: ExportRequest, engine: str, parameters: int) -> int:
     if engine == "stream":
         return STREAM_MEMORY_BYTES
-    return int(parameters * PEFT_MEMORY_FACTOR[request.precision]) + PEFT_OVERHEAD_BYTES
+    return parameters * DTYPE_BYTES[PEFT_DTYPES[request.precision]] + OVERHEAD_BYTES
 
 
 def plan_export(request: ExportRequest) -> ExportPlan:
