@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from loragraft.adapter.locate import AdapterLocation, locate_adapter
-from loragraft.checkpoint.model import read_json
+from loragraft.checkpoint.model import Checkpoint, read_json
 from loragraft.checkpoint.safetensors import TensorInfo, read_header
 from loragraft.errors import (
     AdapterError,
@@ -50,11 +50,8 @@ def require_peft() -> None:
 
 def checkpoint_parameters(base: Path) -> int:
     """Return the number of values in a checkpoint, from the headers of its shards."""
-    total = 0
-    for shard in sorted(base.glob("model*.safetensors")):
-        tensors, _ = read_header(shard)
-        total += sum(info.size for info in tensors.values())
-    return total
+    with Checkpoint(base) as checkpoint:
+        return sum(info.size for info in checkpoint.tensors.values())
 
 
 def memory_needed(base: Path, dtype: str) -> int:
@@ -72,10 +69,11 @@ def load_model(base: Path, dtype: str) -> Any:  # noqa: ANN401 - a transformers 
     """
     require_peft()
     config = read_json(base / "config.json")
-    if "quantization_config" in config:
+    quantized = config.get("quantization_config")
+    if isinstance(quantized, dict):
         raise UnsupportedError(
-            f"{base} is quantized ({config['quantization_config'].get('quant_method', 'unknown')})"
-            ": merging into it would round the adapter away. Give the full-precision base."
+            f"{base} is quantized ({quantized.get('quant_method', 'unknown')}): merging into it "
+            "would round the adapter away. Give the full-precision base."
         )
     import torch
     from transformers import AutoModelForCausalLM
@@ -308,10 +306,14 @@ def _highest_token(folder: Path) -> int:
     if not path.is_file():
         return -1
     tokenizer = read_json(path)
-    added = [item["id"] for item in tokenizer.get("added_tokens") or []]
-    vocabulary = (tokenizer.get("model") or {}).get("vocab") or {}
-    known = list(vocabulary.values()) if isinstance(vocabulary, dict) else [len(vocabulary) - 1]
-    return max([*added, *known], default=-1)
+    added, model = tokenizer.get("added_tokens"), tokenizer.get("model")
+    ids = [t.get("id") for t in added if isinstance(t, dict)] if isinstance(added, list) else []
+    vocabulary = model.get("vocab") if isinstance(model, dict) else None
+    if isinstance(vocabulary, dict):
+        ids += vocabulary.values()
+    elif isinstance(vocabulary, list):  # Unigram: pieces with their scores
+        ids.append(len(vocabulary) - 1)
+    return max((token for token in ids if type(token) is int), default=-1)
 
 
 def _untie_for(
