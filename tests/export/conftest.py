@@ -1,0 +1,22 @@
+"""A machine that is too small, for refusals that name what is missing."""
+
+from __future__ import annotations
+
+import shutil
+from types import SimpleNamespace
+
+import pytest
+
+from loragraft.artifact import space
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk with 4 KiB left."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=4096))
+
+
+@pytest.fixture
+def full_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with 1 MiB of memory left."""
+    monkeypatch.setattr(space, "available_memory", lambda: 1 << 20)
