@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from loragraft.errors import BundleError, CheckFailedError
+from loragraft.errors import BundleError, CheckFailedError, OutOfMemoryError, OutOfSpaceError
 from loragraft.export.divergence import (
     Comparison,
     Divergence,
@@ -107,6 +107,21 @@ def test_a_broken_file_fails_with_llama_cpps_words(tmp_path: Path, base: Path) -
     path.write_bytes(b"GGUF")
     with pytest.raises(CheckFailedError, match="cannot load"):
         measure_divergence(path, base, text="abc")
+
+
+def test_too_little_memory_names_the_way_that_does(
+    tmp_path: Path, base: Path, full_memory: None
+) -> None:
+    with pytest.raises(OutOfMemoryError, match=r"--verify full .* Use --verify quick"):
+        measure_divergence(tmp_path / "m.gguf", base, text="abc")
+
+
+def test_too_little_disk_for_the_bases_logits_is_said(
+    tmp_path: Path, base: Path, adapter: Path, full_disk: None
+) -> None:
+    path = write_model(tmp_path / "m.gguf", BASE, "Q8_0")
+    with pytest.raises(OutOfSpaceError, match=r"--verify full \(the base's logits\) needs"):
+        measure_divergence(path, base, [(adapter, 1.0)], scratch=tmp_path, text="abc def")
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from loragraft.errors import BundleError, CheckFailedError
-from loragraft.export.gates import GateResult, judge, run_gates
+from loragraft.errors import (
+    BundleError,
+    CheckFailedError,
+    CheckpointError,
+    NonFiniteError,
+    UnavailableError,
+)
+from loragraft.export.gates import GateResult, failed_by, judge, run_gates
 
 
 def result(name: str, verdict: str) -> GateResult:
@@ -31,6 +37,23 @@ def test_a_bug_in_a_gate_is_not_swallowed() -> None:
 
     with pytest.raises(ZeroDivisionError):
         run_gates([("a", buggy)])
+
+
+def test_a_missing_part_is_no_failure_of_the_gate() -> None:
+    def without() -> GateResult:
+        raise UnavailableError("it is not installed")
+
+    with pytest.raises(UnavailableError, match="not installed"):
+        run_gates([("a", without)])
+
+
+def test_a_gate_that_cannot_be_measured_says_whose_turn_it_is() -> None:
+    theirs = failed_by("a", CheckpointError("the base is broken"))
+    ours = failed_by("a", NonFiniteError("the file is broken"))
+    assert theirs.blocks
+    assert ours.blocks
+    assert theirs.next_step.startswith("Correct the input")
+    assert ours.next_step.startswith("Export again")
 
 
 def test_a_failed_gate_stops_the_export_and_names_the_way_past() -> None:

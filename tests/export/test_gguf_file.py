@@ -91,6 +91,85 @@ def test_what_is_no_gguf_is_refused(tmp_path: Path, content: bytes, message: str
         GgufFile(path)
 
 
+def header(*items: bytes, tensors: tuple[bytes, ...] = ()) -> bytes:
+    """A file that is nothing but a header of these parts."""
+    start = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(items))
+    return start + b"".join(items) + b"".join(tensors) + bytes(128)
+
+
+def text(value: str | bytes) -> bytes:
+    data = value.encode() if isinstance(value, str) else value
+    return struct.pack("<Q", len(data)) + data
+
+
+def item(key: str | bytes, kind: int, value: bytes) -> bytes:
+    return text(key) + struct.pack("<I", kind) + value
+
+
+def info(name: str, size: int = 8, offset: int = 0) -> bytes:
+    return text(name) + struct.pack("<IQIQ", 1, size, 0, offset)
+
+
+U32, STRING, ARRAY = 4, 8, 9
+
+
+def test_a_header_of_our_own_is_healthy(tmp_path: Path) -> None:
+    strings = struct.pack("<IQ", STRING, 2) + text("a") + text("b")
+    path = tmp_path / "fine.gguf"
+    path.write_bytes(
+        header(
+            item("general.alignment", U32, struct.pack("<I", 32)),
+            item("list", ARRAY, strings),
+            tensors=(info("x"), info("y", offset=32)),
+        )
+    )
+    with GgufFile(path) as file:
+        assert file.get("list") == ["a", "b"]
+        assert file.rows("y").tolist() == [[0.0] * 8]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (header(item(b"\xff\xfe", U32, bytes(4))), "a name at byte .* is not UTF-8"),
+        (header(item("a", 77, bytes(4))), "metadata of the unknown type 77"),
+        (header(item("a", ARRAY, struct.pack("<IQ", 9, 1))), "an array of type 9"),
+        (
+            header(item("a", ARRAY, struct.pack("<IQ", STRING, 1 << 50))),
+            "an array of 1125899906842624 strings",
+        ),
+        (
+            header(item("a", ARRAY, struct.pack("<IQ", STRING, 2) + text("x" * 40) + b"\xff" * 8)),
+            "string array goes on past the end",
+        ),
+        (header(item("a", ARRAY, struct.pack("<IQ", U32, 1 << 40))), "goes on past its"),
+        (header(item("a", U32, bytes(4)), item("a", U32, bytes(4))), "key 'a' stands twice"),
+        (header(item("general.alignment", U32, struct.pack("<I", 24))), "alignment 24 is no power"),
+        (header(item("general.alignment", STRING, text("32"))), "alignment '32' is no power"),
+        (header(tensors=(info("x"), info("x", offset=32))), "the tensor 'x' stands twice"),
+    ],
+)
+def test_an_odd_header_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "odd.gguf"
+    path.write_bytes(content)
+    with pytest.raises(BundleError, match=rf"odd\.gguf is broken: .*{message}.*Check its checksum"):
+        GgufFile(path)
+
+
+def test_a_type_without_a_decoder_is_refused(tmp_path: Path) -> None:
+    import gguf
+
+    kind = int(gguf.GGMLQuantizationType.I8)
+    tensor = text("x") + struct.pack("<IQIQ", 1, 8, kind, 0)
+    path = tmp_path / "odd.gguf"
+    path.write_bytes(header(tensors=(tensor,)))
+    with (
+        GgufFile(path) as file,
+        pytest.raises(BundleError, match="x has the type I8, which cannot be read back"),
+    ):
+        file.rows("x")
+
+
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="cannot be read"):
         GgufFile(tmp_path / "none.gguf")

@@ -145,13 +145,20 @@ from loragraft.errors import LoragraftError
 from loragraft.export.push import push_bundle
 options = json.loads(sys.argv[2])
 try:
-    print(json.dumps(push_bundle(Path(sys.argv[1]), "me/model", **options).to_json()))
+    options = {"repo_id": "me/model", **options}
+    print(json.dumps(push_bundle(Path(sys.argv[1]), **options).to_json()))
 except LoragraftError as error:
     sys.exit(f"{type(error).__name__}: {error}")
 """
 
 
-def push(bundle: Path, endpoint: str, token: str | None = TOKEN, **options: object) -> str:
+def push(
+    bundle: Path,
+    endpoint: str,
+    token: str | None = TOKEN,
+    offline: bool = False,
+    **options: object,
+) -> str:
     """Push in a process of its own: huggingface_hub reads its settings on import."""
     environment = {
         **child_environment(),
@@ -166,6 +173,8 @@ def push(bundle: Path, endpoint: str, token: str | None = TOKEN, **options: obje
         environment.pop(name, None)
     if token:
         environment["HF_TOKEN"] = token
+    if offline:
+        environment["HF_HUB_OFFLINE"] = "1"
     environment.update({k: v for k, v in os.environ.items() if k == "PATH"})
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(bundle), json.dumps(options)],
@@ -230,6 +239,8 @@ def test_a_refused_token(hub: Hub, bundle: Path) -> None:
         (403, "may not write to me/model"),
         (404, "not there, or hidden"),
         (400, "refuses the upload"),
+        (429, "The Hub answers 429 for me/model"),
+        (500, "Try again later: files that arrived are not sent twice"),
     ],
 )
 def test_refusals(hub: Hub, bundle: Path, status: int, words: str) -> None:
@@ -239,6 +250,18 @@ def test_refusals(hub: Hub, bundle: Path, status: int, words: str) -> None:
 
 def test_no_network(bundle: Path) -> None:
     assert "UnavailableError: The Hub cannot be reached" in push(bundle, "http://127.0.0.1:9")
+
+
+def test_offline_mode_is_named(hub: Hub, bundle: Path) -> None:
+    said = push(bundle, hub.url, offline=True)
+    assert said.startswith("UnavailableError: HF_HUB_OFFLINE is set")
+    assert hub.calls == []
+
+
+def test_a_name_that_the_hub_forbids_is_refused(hub: Hub, bundle: Path) -> None:
+    said = push(bundle, hub.url, repo_id="me/a--b")
+    assert said.startswith("InputError: 'me/a--b' is no repository name:")
+    assert hub.calls == []
 
 
 def test_a_changed_bundle_is_not_sent(bundle: Path) -> None:
