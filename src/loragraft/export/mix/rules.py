@@ -178,8 +178,8 @@ def _refuse_unknown(shape: ModelShape) -> None:
         what = "models with experts" if shape.experts > 1 else f"{shape.architecture!r} models"
         raise UnsupportedError(
             f"loragraft's own table of tensor types does not cover {what}. Install a "
-            "llama-cpp-python whose library can be asked (`loragraft doctor` says), or convert "
-            "with llama.cpp's own script: --converter PATH/convert_hf_to_gguf.py."
+            "llama-cpp-python whose library can be asked, or convert with llama.cpp's own script: "
+            "--converter PATH/convert_hf_to_gguf.py."
         )
 
 
