@@ -164,6 +164,7 @@ def changed(key: str, value: object) -> dict[str, Any]:
         (tokenizer(support.GPT2_STEP, type="WordPiece"), "WordPiece"),
         (tokenizer(support.GPT2_STEP, end_of_word_suffix="</w>"), "end_of_word_suffix"),
         (changed("normalizer", {"type": "Lowercase"}), "Lowercase"),
+        (changed("normalizer", "NFC"), "normalizer .NFC., which has no type"),
         (changed("normalizer", {"type": "Sequence", "normalizers": [{"type": "NFKC"}]}), "NFKC"),
         (changed("model", None), "BPE was expected"),
         (
