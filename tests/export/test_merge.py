@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import warnings
 from pathlib import Path
 
@@ -16,8 +17,10 @@ from loragraft.errors import (
     BundleError,
     CheckpointError,
     InputError,
+    MissingExtraError,
     NonFiniteError,
     OutOfMemoryError,
+    OutOfSpaceError,
     UnsupportedError,
 )
 from loragraft.export import merge as merge_module
@@ -221,6 +224,90 @@ def test_too_little_memory_names_the_way_that_does(
 ) -> None:
     monkeypatch.setattr(merge_module, "memory_needed", lambda base, dtype: 1 << 60)
     with pytest.raises(OutOfMemoryError, match="--engine stream"):
+        merge_into(base, [(adapter, 1.0)], tmp_path / "out")
+
+
+def test_too_little_disk_names_what_is_missing(
+    base: Path, adapter: Path, tmp_path: Path, full_disk: None
+) -> None:
+    with pytest.raises(OutOfSpaceError, match=r"The merged checkpoint needs .* are missing"):
+        merge_into(base, [(adapter, 1.0)], tmp_path / "out")
+
+
+def test_a_missing_package_names_the_command_that_installs_it(
+    base: Path, adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "peft", None)  # as the import system marks what is not there
+    with pytest.raises(MissingExtraError, match=r"'peft', which .* \"loragraft\[peft\]"):
+        merge_into(base, [(adapter, 1.0)], tmp_path / "out")
+
+
+def test_a_base_that_transformers_does_not_know_is_refused(adapter: Path, tmp_path: Path) -> None:
+    odd = save_base(tmp_path / "odd", BASE, model_type="odd", architectures=["OddForCausalLM"])
+    with pytest.raises(CheckpointError, match=r"transformers cannot load .*odd"):
+        merge_into(odd, [(adapter, 1.0)], tmp_path / "out")
+
+
+def test_no_quantization_is_no_obstacle(adapter: Path, tmp_path: Path) -> None:
+    plain = save_base(tmp_path / "plain", BASE, quantization_config=None)
+    assert merge_into(plain, [(adapter, 1.0)], tmp_path / "out").dtype == "float32"
+
+
+def test_an_mlx_adapter_is_refused_with_the_engine_that_takes_it(
+    base: Path, adapter: Path, tmp_path: Path
+) -> None:
+    config = {"fine_tune_type": "lora", "lora_parameters": {"rank": 4, "scale": 2.0}}
+    (adapter / "adapter_config.json").write_text(json.dumps(config))
+    with pytest.raises(UnsupportedError, match=r"is an MLX adapter.*--engine stream"):
+        merge_into(base, [(adapter, 1.0)], tmp_path / "out")
+
+
+def test_weights_that_overflow_the_type_are_named(adapter: Path, tmp_path: Path) -> None:
+    large = {name: values.copy() for name, values in BASE.items()}
+    large["model.embed_tokens.weight"][3, 4] = 7e4  # half precision ends at 65504
+    base = save_base(tmp_path / "large", large)
+    merge_into(base, [(adapter, 1.0)], tmp_path / "fine", dtype="float32")
+    with pytest.raises(NonFiniteError, match=r"embed_tokens\.weight holds .* large weights over"):
+        merge_into(base, [(adapter, 1.0)], tmp_path / "out", dtype="float16", compute="float32")
+
+
+def test_a_saved_module_cannot_be_scaled_and_must_be_there(
+    base: Path, adapter: Path, tmp_path: Path
+) -> None:
+    edit_config(adapter, modules_to_save=["model.norm"])
+    with pytest.raises(AdapterError, match=r"lacks the weights .*norm.*, which it asks for"):
+        merge_into(base, [(adapter, 1.0)], tmp_path / "out")
+    edit_tensors(adapter, {f"{PREFIX}model.norm.weight": np.full(HIDDEN, 2.0, np.float32)})
+    with pytest.raises(AdapterError, match=r"replaces whole tensors, .* cannot be scaled by 0\.5"):
+        merge_into(base, [(adapter, 0.5)], tmp_path / "out")
+    merge_into(base, [(adapter, 1.0)], tmp_path / "out")
+    norm = load_file(tmp_path / "out" / "model.safetensors")["model.norm.weight"]
+    assert norm.tolist() == [2.0] * HIDDEN
+
+
+def save_by_peft(base: Path, folder: Path, kind: str, **options: object) -> Path:
+    """Let PEFT save an adapter of a type, as it is before the first step."""
+    import peft
+
+    from loragraft.export.peft_engine import load_model
+
+    config = getattr(peft, f"{kind}Config")(target_modules=["q_proj"], **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        peft.get_peft_model(load_model(base, "float32"), config).save_pretrained(str(folder))
+    return folder
+
+
+def test_a_type_without_a_scale_is_told_so(base: Path, tmp_path: Path) -> None:
+    adapter = save_by_peft(base, tmp_path / "ia3", "IA3", feedforward_modules=[])
+    merge_into(base, [(adapter, 1.0)], tmp_path / "out")
+    with pytest.raises(AdapterError, match=r"is of a type without a scale"):
+        merge_into(base, [(adapter, 0.5)], tmp_path / "out")
+
+
+def test_a_type_that_peft_cannot_merge_is_refused(base: Path, tmp_path: Path) -> None:
+    adapter = save_by_peft(base, tmp_path / "lily", "Lily", r=2, num_B=2, stride_A=1)
+    with pytest.raises(UnsupportedError, match=r"PEFT cannot merge adapters of type LILY"):
         merge_into(base, [(adapter, 1.0)], tmp_path / "out")
 
 
