@@ -24,7 +24,8 @@ from loragraft.errors import (
     UnsupportedError,
 )
 from loragraft.export import merge as merge_module
-from loragraft.export.merge import merge_checkpoint, merge_into
+from loragraft.export.merge import base_dtype, merge_checkpoint, merge_into
+from loragraft.export.peft_engine import checkpoint_parameters
 from tests.export.pico_llama import (
     HIDDEN,
     VOCABULARY,
@@ -225,6 +226,39 @@ def test_too_little_memory_names_the_way_that_does(
     monkeypatch.setattr(merge_module, "memory_needed", lambda base, dtype: 1 << 60)
     with pytest.raises(OutOfMemoryError, match="--engine stream"):
         merge_into(base, [(adapter, 1.0)], tmp_path / "out")
+
+
+def test_every_shard_is_counted_whatever_its_name(base: Path, tmp_path: Path) -> None:
+    expected = sum(values.size for values in BASE.values())
+    assert checkpoint_parameters(base) == expected
+    odd = save_base(tmp_path / "odd", BASE)
+    names = sorted(BASE)
+    shards = {"first.safetensors": names[:5], "pytorch-2-of-2.safetensors": names[5:]}
+    for shard, held in shards.items():
+        save_file({name: BASE[name] for name in held}, odd / shard, {"format": "pt"})
+    (odd / "model.safetensors").unlink()
+    weight_map = {name: shard for shard, held in shards.items() for name in held}
+    (odd / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    assert checkpoint_parameters(odd) == expected
+
+
+@pytest.mark.parametrize(
+    ("config", "dtype"),
+    [
+        ({"dtype": "bfloat16"}, "bfloat16"),
+        ({"torch_dtype": "float16"}, "float16"),
+        ({"dtype": None, "torch_dtype": "float16"}, "float16"),
+        ({"text_config": {"dtype": "bfloat16"}}, "bfloat16"),
+        ({"text_config": {"torch_dtype": "bfloat16"}}, "bfloat16"),
+        ({"dtype": {}, "text_config": {"torch_dtype": "bfloat16"}}, "bfloat16"),
+        ({"dtype": "float8"}, "float32"),
+        ({"text_config": "x"}, "float32"),
+        ({}, "float32"),
+    ],
+)
+def test_the_bases_own_type_is_found(config: dict[str, object], dtype: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert base_dtype(tmp_path) == dtype
 
 
 def test_too_little_disk_names_what_is_missing(

@@ -55,7 +55,7 @@ def render_card(request: ExportRequest, report: ExportReport, inputs: Mapping[st
             f"{_escape(gate.expected)} |"
         )
     lines += ["", "## Run it", "", "```"]
-    file, name = shlex.quote(first.name), shlex.quote(request.name)
-    lines += [f"llama-cli -m {file}", "", f"ollama create {name} -f Modelfile"]
+    model, name = shlex.quote(first.name), shlex.quote(request.name)
+    lines += [f"llama-cli -m {model}", "", f"ollama create {name} -f Modelfile"]
     lines += ["```", "", "`sha256sum -c checksums.txt` checks the files."]
     return "\n".join(lines) + "\n"

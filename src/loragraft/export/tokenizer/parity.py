@@ -173,7 +173,8 @@ def _reference_from_json(
 
     path = folder / TOKENIZER_JSON
     try:
-        original = Tokenizer.from_file(str(path))
+        # not from_file, which takes no path that is no UTF-8
+        original = Tokenizer.from_str(path.read_text(encoding="utf-8"))
     except Exception as error:  # tokenizers raises bare Exception for whatever Rust reports
         raise TokenizerError(
             f"the tokenizers library does not load {path} ({error}). Download the file again."
@@ -236,7 +237,7 @@ def _reference_from_model(path: Path) -> _Reference:
         from sentencepiece import SentencePieceProcessor
     except ImportError as error:
         raise _no_reader(path) from error
-    original = SentencePieceProcessor(model_file=str(path))
+    original = SentencePieceProcessor(model_proto=path.read_bytes())
 
     def encode(texts: Sequence[str], special: bool) -> list[list[int]]:
         return [original.encode(text, add_bos=special) for text in texts]
