@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import struct
+import time
 from pathlib import Path
 from typing import Any
 
@@ -164,3 +165,40 @@ def test_quantized_weights_are_refused(dtype: str) -> None:
 )  # fmt: skip
 def test_plain_floats_are_decoded(dtype: str, raw: bytes) -> None:
     assert decode_float32(raw, dtype).tolist() == [1.5]
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ('"shape": [' + ",".join("1" * 100) + '], "data_offsets": [0, 4]', "has 100 dimensions"),
+        ('"shape": [' + "9" * 40 + ', 0], "data_offsets": [0, 0]', "has the shape"),
+        ('"shape": [0, ' + "9" * 40 + '], "data_offsets": [0, 0]', "has the shape"),
+        ('"shape": [' + ",".join("3" * 400_000) + '], "data_offsets": [0, 4]', "400000 dimensions"),
+    ],
+)
+def test_shapes_that_no_array_has_are_refused_at_once(
+    entry: str, words: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.safetensors"
+    header = ('{"a": {"dtype": "F32", ' + entry + "}}").encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    with pytest.raises(CheckpointError, match=words) as caught:
+        read_header(path)
+    assert len(str(caught.value)) < 500
+
+
+def test_eight_dimensions_are_read(tmp_path: Path) -> None:
+    save_file({"a": np.ones((1,) * 8, np.float32)}, tmp_path / "x.safetensors")
+    with SafetensorsFile(tmp_path / "x.safetensors") as file:
+        assert file.array("a").shape == (1,) * 8
+
+
+def test_a_double_key_at_the_end_of_many_is_found_in_time(tmp_path: Path) -> None:
+    keys = ",".join(f'"{number}":0' for number in [*range(200_000), 199_999])
+    header = ("{" + keys + "}").encode()
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    started = time.process_time()
+    with pytest.raises(CheckpointError, match="'199999' stands twice"):
+        read_header(path)
+    assert time.process_time() - started < 5

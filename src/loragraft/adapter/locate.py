@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from loragraft.checkpoint.files import read_small
 from loragraft.errors import AdapterError, UnsupportedError
 
 CONFIG_NAME = "adapter_config.json"
@@ -56,7 +57,7 @@ def read_config(path: Path) -> dict[str, Any]:
                 f"{path} has {path.stat().st_size} bytes; an adapter's configuration has some "
                 "thousand. Check what was copied there."
             )
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(read_small(path, _MAX_CONFIG_BYTES).decode("utf-8"))
     except FileNotFoundError:
         raise AdapterError(
             f"{path} does not exist, so rank, alpha and type are unknown. Copy it from where the "

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from loragraft.checkpoint.files import read_small
 from loragraft.checkpoint.safetensors import SafetensorsFile, TensorInfo
 from loragraft.errors import CheckpointError
 
@@ -25,7 +26,7 @@ def read_json(path: Path) -> dict[str, Any]:
         CheckpointError: If the file is missing, unreadable or no JSON object.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(read_small(path).decode("utf-8"))
     except FileNotFoundError:
         raise CheckpointError(f"{path} does not exist.") from None
     except (OSError, RecursionError, ValueError) as error:

@@ -11,6 +11,7 @@ import json
 import math
 import mmap
 import os
+import reprlib
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,10 +22,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from loragraft.checkpoint.files import require_regular
 from loragraft.errors import CheckpointError
 
 MAX_HEADER_BYTES = 100_000_000
 """The reference implementation refuses longer headers too; no real checkpoint comes near."""
+
+MAX_DIMENSIONS = 8
+"""Weights have five at most (convolutions over video)."""
+
+MAX_BYTES = 2**63 - 1
+"""The largest size of a file, and of an array."""
 
 _LENGTH_BYTES = 8
 
@@ -63,9 +71,11 @@ class TensorInfo:
 def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     seen = dict(pairs)
     if len(seen) != len(pairs):
-        names = [name for name, _ in pairs]
-        double = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {double!r} stands twice")
+        once: set[str] = set()
+        for name, _ in pairs:
+            if name in once:
+                raise ValueError(f"the key {name!r} stands twice")
+            once.add(name)
     return seen
 
 
@@ -74,11 +84,14 @@ def _parse_entry(name: str, entry: Any, data_start: int) -> TensorInfo:  # noqa:
         dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     except (TypeError, KeyError) as error:
         raise ValueError(f"tensor {name!r} lacks {error}") from None
-    integers = [*shape, *offsets] if isinstance(shape, list) and isinstance(offsets, list) else None
-    if integers is None or any(type(n) is not int or n < 0 for n in integers) or len(offsets) != 2:
-        raise ValueError(f"tensor {name!r} has the shape {shape!r} and the offsets {offsets!r}")
+    if not isinstance(shape, list) or not isinstance(offsets, list) or len(offsets) != 2:
+        raise ValueError(f"tensor {name!r} has {_sizes(shape, offsets)}")
+    if len(shape) > MAX_DIMENSIONS:
+        raise ValueError(f"tensor {name!r} has {len(shape)} dimensions, {MAX_DIMENSIONS} at most")
+    if any(type(n) is not int or not 0 <= n <= MAX_BYTES for n in (*shape, *offsets)):
+        raise ValueError(f"tensor {name!r} has {_sizes(shape, offsets)}")
     if not isinstance(dtype, str) or dtype not in ITEM_SIZES:
-        raise ValueError(f"tensor {name!r} has the unknown dtype {dtype!r}")
+        raise ValueError(f"tensor {name!r} has the unknown dtype {reprlib.repr(dtype)}")
     expected = math.prod(shape) * ITEM_SIZES[dtype]
     if offsets[1] - offsets[0] != expected:
         raise ValueError(
@@ -86,6 +99,10 @@ def _parse_entry(name: str, entry: Any, data_start: int) -> TensorInfo:  # noqa:
             f"its offsets give {offsets[1] - offsets[0]}"
         )
     return TensorInfo(name, dtype, tuple(shape), data_start + offsets[0], data_start + offsets[1])
+
+
+def _sizes(shape: object, offsets: object) -> str:
+    return f"the shape {reprlib.repr(shape)} and the offsets {reprlib.repr(offsets)}"
 
 
 def _check_layout(tensors: Mapping[str, TensorInfo], data_start: int, file_size: int) -> None:
@@ -128,7 +145,7 @@ def read_header(path: Path) -> tuple[dict[str, TensorInfo], dict[str, str]]:
         CheckpointError: If the file is missing, truncated or not what it says.
     """
     try:
-        size = path.stat().st_size
+        size = require_regular(path)
         with path.open("rb") as file:
             length_bytes = file.read(_LENGTH_BYTES)
             length = int.from_bytes(length_bytes, "little")

@@ -9,6 +9,7 @@ from pathlib import Path
 from string import ascii_letters, digits
 from typing import Any
 
+from loragraft.checkpoint.files import read_small
 from loragraft.errors import TemplateError
 
 TEMPLATE_JINJA = "chat_template.jinja"
@@ -95,7 +96,7 @@ def _of_folder(folder: Path) -> list[tuple[Path, dict[str, str]]]:
     named = {
         path.stem: _read_text(path) for path in sorted((folder / TEMPLATE_FOLDER).glob("*.jinja"))
     }
-    if jinja.is_file():
+    if jinja.exists():
         sources.append((jinja, {DEFAULT: _read_text(jinja), **named}))
     elif named:
         sources.append((folder / TEMPLATE_FOLDER, named))
@@ -117,16 +118,24 @@ def _shadowed(folder: Path) -> tuple[str, ...]:
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return _read(path).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         raise TemplateError(f"{path} is not UTF-8 text ({error}). Save it as UTF-8.") from error
 
 
+def _read(path: Path) -> bytes:
+    try:
+        return read_small(path)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise TemplateError(f"Cannot read {path}: {reason}. Check what lies there.") from None
+
+
 def _from_json(path: Path) -> dict[str, str]:
-    if not path.is_file():
+    if not path.exists():
         return {}
     try:
-        parsed = json.loads(path.read_bytes())
+        parsed = json.loads(_read(path))
     except (ValueError, RecursionError) as error:
         raise TemplateError(
             f"{path} is not valid JSON ({error}). Download the file again."
