@@ -72,7 +72,7 @@ def family_config(family: str, *, tied: bool) -> dict[str, Any]:
             "hidden_activation": "gelu_pytorch_tanh",
             "query_pre_attn_scalar": HEAD,
             "sliding_window": 32,
-            "sliding_window_pattern": 2,
+            "sliding_window_pattern": 2 if family == "gemma2" else 6,
             "attn_logit_softcapping": 50.0 if family == "gemma2" else None,
             "final_logit_softcapping": 30.0 if family == "gemma2" else None,
             "rope_local_base_freq": 10000.0,

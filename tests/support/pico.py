@@ -29,6 +29,8 @@ LLAMA3_ROPE = {
     "high_freq_factor": 4.0, "original_max_position_embeddings": 128,
 }  # fmt: skip
 
+GEMMA = {"head_dim": 32, "query_pre_attn_scalar": 32}  # what llama.cpp has built in: the same
+
 
 @dataclass(frozen=True)
 class Pico:
@@ -50,8 +52,8 @@ PICOS: dict[str, Pico] = {
     "mistral": Pico("Mistral", {"sliding_window": None}),
     "qwen2": Pico("Qwen2", {"tie_word_embeddings": True}, "qwen2"),
     "qwen3": Pico("Qwen3", {"head_dim": 32, "tie_word_embeddings": True}),
-    "gemma2": Pico("Gemma2", {"head_dim": 32, "tie_word_embeddings": True}, "gemma"),
-    "gemma3": Pico("Gemma3Text", {"head_dim": 32, "tie_word_embeddings": True}, "gemma"),
+    "gemma2": Pico("Gemma2", {**GEMMA, "tie_word_embeddings": True}, "gemma"),
+    "gemma3": Pico("Gemma3Text", {**GEMMA, "tie_word_embeddings": True}, "gemma"),
     "phi3": Pico("Phi3"),
 }
 FAMILIES = ("llama", "llama-bias", "llama-tied", "llama-sharded", "llama-narrow", "llama3",

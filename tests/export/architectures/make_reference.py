@@ -54,6 +54,7 @@ LONG = {
     "short_factor": [1.0, 1.1, 1.2, 1.3, 1.4, 1.5],
     "long_factor": [1.5, 2.0, 3.0, 4.5, 6.0, 8.25],
 }
+GEMMA = {"head_dim": 32, "query_pre_attn_scalar": 32}
 GEMMA3_ROPE = {
     "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1000000.0},
     "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
@@ -168,16 +169,16 @@ VARIANTS: dict[str, Variant] = {
     ),
     "qwen3": ("Qwen3", {"head_dim": 32, "tie_word_embeddings": True}, None),
     "qwen3-bare": ("Qwen3", {"head_dim": 128}, bare_config),
-    "gemma2": ("Gemma2", {"head_dim": 32, "sliding_window": 64}, None),
+    "gemma2": ("Gemma2", {**GEMMA, "sliding_window": 64}, None),
     "gemma2-bare": ("Gemma2", {"head_dim": 256}, bare_config),
-    "gemma3": ("Gemma3Text", {"head_dim": 32, "sliding_window": 64}, None),
+    "gemma3": ("Gemma3Text", {**GEMMA, "sliding_window": 64}, None),
     "gemma3-old": (
         "Gemma3Text",
-        {"head_dim": 32, "sliding_window": 64, "rope_parameters": GEMMA3_ROPE},
+        {**GEMMA, "sliding_window": 64, "rope_parameters": GEMMA3_ROPE},
         old_gemma3_rope,
     ),
-    "gemma3-vision": ("Gemma3", {"head_dim": 32, "sliding_window": 64}, None),
-    "gemma3-vision-old": ("Gemma3", {"head_dim": 32, "sliding_window": 64}, old_wrapper),
+    "gemma3-vision": ("Gemma3", {**GEMMA, "sliding_window": 64}, None),
+    "gemma3-vision-old": ("Gemma3", {**GEMMA, "sliding_window": 64}, old_wrapper),
     "phi3": ("Phi3", {"sliding_window": 64}, None),
     "phi3-long": (
         "Phi3",

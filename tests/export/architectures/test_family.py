@@ -33,7 +33,7 @@ LLAMA: dict[str, Any] = {
     "tie_word_embeddings": False,
 }
 GEMMA2 = {**LLAMA, "architectures": ["Gemma2ForCausalLM"], "head_dim": 4,
-          "tie_word_embeddings": True}  # fmt: skip
+          "query_pre_attn_scalar": 4, "tie_word_embeddings": True}  # fmt: skip
 GEMMA3 = {**GEMMA2, "architectures": ["Gemma3ForCausalLM"]}
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from loragraft.errors import CheckpointError, LoragraftError
+from loragraft.errors import CheckpointError, LoragraftError, UnsupportedError
 from loragraft.export.architectures import Family, find_family
 from loragraft.export.writer import write_header
 
@@ -27,8 +27,12 @@ HEALTHY: dict[str, dict[str, Any]] = {
     "MistralForCausalLM": {"rope_scaling": {"type": "yarn", "factor": 4.0}},
     "Qwen2ForCausalLM": {"rope_theta": 1e6},
     "Qwen3ForCausalLM": {"head_dim": 8},
-    "Gemma2ForCausalLM": {"head_dim": 8},
-    "Gemma3ForCausalLM": {"head_dim": 8, "final_logit_softcapping": 30.0},
+    "Gemma2ForCausalLM": {"head_dim": 8, "query_pre_attn_scalar": 8},
+    "Gemma3ForCausalLM": {
+        "head_dim": 8,
+        "query_pre_attn_scalar": 8,
+        "final_logit_softcapping": 30.0,
+    },
     "Phi3ForCausalLM": {"rope_scaling": LONGROPE, "original_max_position_embeddings": 16},
 }
 
@@ -67,6 +71,8 @@ INFINITE, ENDLESS = float("inf"), 10**400
         ("LlamaForCausalLM", {"rms_norm_eps": float("nan")}, "'rms_norm_eps' is nan"),
         ("LlamaForCausalLM", {"rms_norm_eps": -1e-5}, "'rms_norm_eps' is -1e-05"),
         ("LlamaForCausalLM", {"max_position_embeddings": 2**32}, "is 4294967296, expected a whole"),
+        ("LlamaForCausalLM", {"num_hidden_layers": 2**32 - 1}, "is 4294967295, expected 1024 at"),
+        ("Gemma2ForCausalLM", {"query_pre_attn_scalar": "x"}, "'query_pre_attn_scalar' is 'x'"),
         ("LlamaForCausalLM", {"head_dim": 5}, "heads of 5 elements cannot be rotated in pairs"),
         ("LlamaForCausalLM", {"rope_scaling": {**LLAMA3, "factor": 0}}, "'factor' is 0"),
         ("LlamaForCausalLM", {"rope_scaling": {**LLAMA3, "factor": "8"}}, "'factor' is '8'"),
@@ -102,6 +108,59 @@ def test_values_that_no_file_can_hold_are_named(
         write(config_of(name, **changes), tmp_path / "header")
 
 
+SLIDING, FULL = "sliding_attention", "full_attention"
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("Gemma2ForCausalLM", {"layer_types": [SLIDING, FULL]}),
+        ("Gemma2ForCausalLM", {"head_dim": None, "query_pre_attn_scalar": 4}),
+        (  # the model with 27 billion parameters, whose heads are not as long
+            "Gemma2ForCausalLM",
+            {"num_hidden_layers": 46, "hidden_size": 36, "query_pre_attn_scalar": 9},
+        ),
+        ("Gemma3ForCausalLM", {"layer_types": [SLIDING, SLIDING]}),
+        ("Gemma3ForCausalLM", {"sliding_window_pattern": 6}),
+        ("Gemma3ForCausalLM", {"sliding_window_pattern": 1}),
+        ("Gemma3ForCausalLM", {"sliding_window": None, "layer_types": [FULL, FULL]}),
+    ],
+)
+def test_the_attention_that_llama_cpp_computes_is_taken(
+    name: str, changes: dict[str, Any], tmp_path: Path
+) -> None:
+    write(config_of(name, **changes), tmp_path / "header")
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "words"),
+    [
+        (
+            "Gemma2ForCausalLM",
+            {"query_pre_attn_scalar": 7},
+            r"by 1/sqrt\(7\).*1/sqrt\(8\) built in",
+        ),
+        ("Gemma2ForCausalLM", {"num_hidden_layers": 46}, r"1/sqrt\(4\) built in"),
+        ("Gemma2ForCausalLM", {"layer_types": [FULL, SLIDING]}, "'full_attention' of layer 0"),
+        ("Gemma2ForCausalLM", {"layer_types": [SLIDING]}, "says nothing of layer 1"),
+        ("Gemma3ForCausalLM", {"query_pre_attn_scalar": 256}, r"by 1/sqrt\(256\)"),
+        ("Gemma3ForCausalLM", {"layer_types": [SLIDING, FULL]}, "'full_attention' of layer 1"),
+        ("Gemma3ForCausalLM", {"layer_types": [FULL, FULL]}, "'full_attention' of layer 0"),
+        ("Gemma3ForCausalLM", {"sliding_window_pattern": 2}, "'full_attention' of layer 1"),
+        (
+            "Gemma3ForCausalLM",
+            {"sliding_window": None, "layer_types": [SLIDING, FULL]},
+            "'sliding_attention' of layer 0, but llama.cpp has full_attention",
+        ),
+    ],
+)
+def test_an_attention_that_llama_cpp_computes_otherwise_is_refused(
+    name: str, changes: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UnsupportedError, match=words):
+        write(config_of(name, **changes), tmp_path / "header")
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**20), 2**20) | st.floats() | st.text(max_size=5)
     | st.sampled_from([0, 1, 2, 2**32, 10**400, "yarn", "linear"]),
@@ -115,7 +174,8 @@ JSON = st.recursive(
 KEYS = st.sampled_from([
     *COMMON, "head_dim", "rope_theta", "rope_scaling", "rope_parameters", "rope_local_base_freq",
     "partial_rotary_factor", "original_max_position_embeddings", "sliding_window",
-    "sliding_window_pattern", "attn_logit_softcapping", "final_logit_softcapping",
+    "sliding_window_pattern", "layer_types", "query_pre_attn_scalar", "attn_logit_softcapping",
+    "final_logit_softcapping",
     "attention_bias", "mlp_bias",
 ])  # fmt: skip
 

@@ -78,6 +78,10 @@ def _generate_nothing(settings: Settings) -> Arrays:
     return {}
 
 
+def _accept(settings: Settings) -> None:
+    """Take a model as it is."""
+
+
 def _write_common(settings: Settings, prefix: str, vocab: int) -> list[Item]:
     return common_items(settings, prefix)
 
@@ -95,6 +99,7 @@ class Family:
         items: Metadata from settings, key prefix and vocabulary size.
         generate: Tensors that are computed, by their GGUF name.
         read_rope: How rotary settings are read.
+        check: Refuses settings that llama.cpp would compute otherwise.
         norm_offset: Added to the weights of norms.
         ignored: Patterns of tensors that are left out on purpose.
         own_output: Whether llama.cpp can load an output matrix apart from the embedding.
@@ -111,6 +116,7 @@ class Family:
     items: Callable[[Settings, str, int], list[Item]] = _write_common
     generate: Callable[[Settings], Arrays] = _generate_nothing
     read_rope: Callable[[Mapping[str, Any]], Rope] = read_rope
+    check: Callable[[Settings], None] = _accept
     norm_offset: float = 0.0
     ignored: tuple[str, ...] = BUFFERS
     own_output: bool = True
@@ -141,6 +147,7 @@ class Family:
             )
         if not self.own_output and not settings.tied:
             self._refuse_own_output()
+        self.check(settings)
         return settings
 
     def is_tied(self, config: Mapping[str, Any], available: Mapping[str, TensorInfo]) -> bool:

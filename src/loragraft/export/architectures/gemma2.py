@@ -6,6 +6,11 @@ Defaults: transformers, `Gemma2Config`. Metadata: llama.cpp, `conversion/gemma.p
 from __future__ import annotations
 
 from loragraft.errors import UnsupportedError
+from loragraft.export.architectures.attention import (
+    every_nth_full,
+    require_scale,
+    require_windows,
+)
 from loragraft.export.architectures.family import Family
 from loragraft.export.architectures.rope import DEFAULT_THETA, Item
 from loragraft.export.architectures.rules import (
@@ -15,6 +20,16 @@ from loragraft.export.architectures.rules import (
     QUERY_KEY_VALUE,
 )
 from loragraft.export.architectures.settings import Settings, real, whole
+
+LARGEST = 46  # layers of the model with 27 billion parameters
+
+
+def check_gemma2(settings: Settings) -> None:
+    """Refuse an attention that llama.cpp computes otherwise: every second layer has a window."""
+    require_scale(settings, LARGEST)
+    types = settings.values.get("layer_types")
+    if isinstance(types, list):
+        require_windows(types, every_nth_full(settings.layers, 2))
 
 
 def gemma2_items(settings: Settings, prefix: str, vocab: int) -> list[Item]:
@@ -70,9 +85,11 @@ GEMMA2 = Family(
         "sliding_window": 4096,
         "final_logit_softcapping": 30.0,
         "attn_logit_softcapping": 50.0,
+        "query_pre_attn_scalar": 256,
     },
     layer=(*GEMMA_NORMS, *QUERY_KEY_VALUE, ATTENTION_OUTPUT, *MLP),
     items=gemma2_items,
+    check=check_gemma2,
     norm_offset=1.0,
     own_output=False,
     refused_flags=("attention_bias",),

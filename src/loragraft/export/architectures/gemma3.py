@@ -11,6 +11,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from loragraft.errors import UnsupportedError
+from loragraft.export.architectures.attention import (
+    every_nth_full,
+    require_scale,
+    require_windows,
+)
 from loragraft.export.architectures.family import Family, common_items
 from loragraft.export.architectures.rope import LAYER_TYPES, Item, Rope, section_of
 from loragraft.export.architectures.rules import (
@@ -25,6 +30,8 @@ from loragraft.export.architectures.settings import Settings, real, whole
 
 GLOBAL_THETA = 1_000_000.0
 LOCAL_THETA = 10_000.0
+LARGEST = 62  # layers of the model with 27 billion parameters
+PERIOD = 6
 
 
 def read_gemma3_rope(config: Mapping[str, Any]) -> Rope:
@@ -39,6 +46,25 @@ def read_gemma3_rope(config: Mapping[str, Any]) -> Rope:
     return Rope(full, sliding)
 
 
+def _has_windows(settings: Settings) -> bool:
+    values = settings.values
+    return values.get("sliding_window_pattern") != 1 and values.get("sliding_window") is not None
+
+
+def check_gemma3(settings: Settings) -> None:
+    """Refuse an attention that llama.cpp computes otherwise: one layer in six has no window."""
+    require_scale(settings, LARGEST)
+    layers, values = settings.layers, settings.values
+    built_in = every_nth_full(layers, PERIOD if _has_windows(settings) else 1)
+    types = values.get("layer_types")
+    if isinstance(types, list):
+        require_windows(types, built_in)
+        return
+    for key in ("sliding_window_pattern", "_sliding_window_pattern"):
+        if values.get(key) is not None and _has_windows(settings):
+            require_windows(every_nth_full(layers, whole(values, key)), built_in)
+
+
 def gemma3_items(settings: Settings, prefix: str, vocab: int) -> list[Item]:
     """The common metadata, window and soft cap."""
     values = settings.values
@@ -51,7 +77,7 @@ def gemma3_items(settings: Settings, prefix: str, vocab: int) -> list[Item]:
     if values.get("final_logit_softcapping"):
         cap = real(values, "final_logit_softcapping")
         items.append((f"{prefix}.final_logit_softcapping", cap, "f32"))
-    if values.get("sliding_window_pattern") != 1 and values.get("sliding_window") is not None:
+    if _has_windows(settings):
         items.append((f"{prefix}.attention.sliding_window", whole(values, "sliding_window"), "u32"))
     return items
 
@@ -73,9 +99,11 @@ GEMMA3 = Family(
         "tie_word_embeddings": True,
         "attention_bias": False,
         "sliding_window": 4096,
+        "query_pre_attn_scalar": 256,
     },
     layer=(*GEMMA_NORMS, *HEAD_NORMS, *QUERY_KEY_VALUE, ATTENTION_OUTPUT, *MLP),
     items=gemma3_items,
+    check=check_gemma3,
     read_rope=read_gemma3_rope,
     norm_offset=1.0,
     ignored=(*BUFFERS, r"^(model\.)?(vision_tower|multi_modal_projector)\."),

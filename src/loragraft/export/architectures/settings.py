@@ -9,6 +9,9 @@ from typing import Any
 from loragraft.errors import CheckpointError
 from loragraft.export.architectures.rope import WHOLE_LIMIT, Rope, is_float32
 
+MAX_LAYERS = 1024
+"""Published models have 130 at most; each layer costs rules before a tensor is looked at."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -96,6 +99,16 @@ def _head_length(values: Mapping[str, Any], embedding: int, heads: int) -> int:
     return length
 
 
+def _layers(values: Mapping[str, Any]) -> int:
+    layers = whole(values, "num_hidden_layers")
+    if layers > MAX_LAYERS:
+        raise CheckpointError(
+            f"config.json: 'num_hidden_layers' is {layers}, expected {MAX_LAYERS} at most. "
+            "Repair the file or download it again."
+        )
+    return layers
+
+
 def read_settings(
     config: Mapping[str, Any],
     defaults: Mapping[str, Any],
@@ -123,7 +136,7 @@ def read_settings(
         )
     context = whole(values, "max_position_embeddings")
     return Settings(
-        layers=whole(values, "num_hidden_layers"),
+        layers=_layers(values),
         embedding=embedding,
         feed_forward=whole(values, "intermediate_size"),
         heads=heads,
