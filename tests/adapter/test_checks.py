@@ -164,6 +164,7 @@ def test_each_failure_is_caught(name: str, tmp_path: Path) -> None:
             {"modules_to_save": ["lm_head"]},
         ),
         ("claim.name", None, {"base_model_name_or_path": "someone/another"}),
+        ("claim.shape", None, {"base_model_name_or_path": "me/Qwen2.5-7B-pruned-24L"}),
         ("alpha.order", None, {"alpha_pattern": {"q_proj": 8, "layers.0.self_attn.q_proj": 4}}),
     ],
 )

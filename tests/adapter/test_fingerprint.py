@@ -16,6 +16,7 @@ from loragraft.adapter.fingerprint import (
     compare_fingerprint,
     expected_widths,
     fingerprint,
+    is_derived,
     known_base,
 )
 from loragraft.adapter.reader import open_adapter
@@ -131,6 +132,27 @@ def test_candidates_are_ranked_by_depth() -> None:
 def test_names_stand_for_known_bases(name: str, known: str | None) -> None:
     base = known_base(name)
     assert (base.name if base else None) == known
+
+
+@pytest.mark.parametrize(
+    ("name", "derived"),
+    [
+        ("Qwen/Qwen2.5-1.5B-Instruct", False),
+        ("unsloth/Meta-Llama-3.1-8B-Instruct-bnb-4bit", False),
+        ("mistralai/Mistral-7B-Instruct-v0.3", False),
+        ("unsloth/Phi-3-mini-4k-instruct", False),
+        ("google/gemma-3-1b-pt", False),
+        ("/models/Qwen2.5-7B/", False),
+        ("Qwen/Qwen3-4B-Thinking-2507-FP8", False),
+        ("me/Qwen2.5-7B-pruned-24L", True),
+        ("me/deep-Qwen2.5-7B", True),
+        ("mergekit-community/SmolLM2-135M-passthrough", True),
+    ],
+)
+def test_a_name_may_be_that_of_a_derived_model(name: str, derived: bool) -> None:
+    known = known_base(name)
+    assert known is not None
+    assert is_derived(name, known) is derived
 
 
 def test_known_bases_are_named_once() -> None:

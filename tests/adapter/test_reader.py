@@ -269,10 +269,22 @@ def test_mlx_embeddings_and_dora_are_converted(tmp_path: Path) -> None:
         assert adapter.modules["model.embed_tokens"].kind == "embedding"
 
 
-def test_mlx_older_alpha_is_understood(tmp_path: Path) -> None:
-    folder = mlx_folder(tmp_path, mlx_arrays(), lora_parameters={"rank": 4, "alpha": 8})
-    with open_adapter(folder) as adapter:
-        assert adapter.modules[Q0].scaling == 2.0
+@pytest.mark.parametrize(
+    ("alpha", "words"), [(8, "was 10 or 20, by the version"), ("x", "was 10, by the")]
+)
+def test_mlx_alpha_beside_scale_is_a_warning(alpha: object, words: str, tmp_path: Path) -> None:
+    parameters = {"rank": 4, "scale": 10.0, "alpha": alpha}
+    with open_adapter(mlx_folder(tmp_path, mlx_arrays(), lora_parameters=parameters)) as adapter:
+        assert adapter.modules[Q0].scaling == 10.0
+        (finding,) = adapter.findings
+        assert (finding.code, finding.severity) == ("mlx.alpha", Severity.WARN)
+        assert words in finding.next_step
+
+
+def test_mlx_alpha_that_changes_nothing_is_silent(tmp_path: Path) -> None:
+    parameters = {"rank": 4, "scale": 10.0, "alpha": 4}
+    with open_adapter(mlx_folder(tmp_path, mlx_arrays(), lora_parameters=parameters)) as adapter:
+        assert adapter.findings == ()
 
 
 @pytest.mark.parametrize(
@@ -283,6 +295,7 @@ def test_mlx_older_alpha_is_understood(tmp_path: Path) -> None:
         ({"lora_parameters": None}, "lora_parameters"),
         ({"lora_parameters": {"rank": 0, "scale": 1.0}}, "rank = 0"),
         ({"lora_parameters": {"rank": 4}}, "scale = None"),
+        ({"lora_parameters": {"rank": 4, "alpha": 8}}, "scale = None.*every version of MLX"),
         ({"lora_parameters": {"rank": 4, "scale": "20"}}, "scale = '20'"),
     ],
 )

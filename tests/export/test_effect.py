@@ -187,6 +187,12 @@ def test_other_shapes_are_refused(tmp_path: Path, change: Weights) -> None:
     path = write_model(tmp_path / "m.gguf", merged_weights(BASE, change), "Q4_K")
     chosen = targets(BASE, change)[0]
     wrong = EffectTarget(chosen.gguf_name, 8, chosen.base_rows, chosen.delta_rows)
+    narrow = EffectTarget(
+        chosen.gguf_name, chosen.rows_total,
+        lambda rows: chosen.base_rows(rows)[:, :8], lambda rows: chosen.delta_rows(rows)[:, :8],
+    )  # fmt: skip
+    with pytest.raises(BundleError, match=r"have 256 values, expected 8: .* this base"):
+        measure_effect(path, [narrow])
     with pytest.raises(BundleError, match="has 256 rows, expected 8"):
         measure_effect(path, [wrong])
 

@@ -19,6 +19,7 @@ from loragraft.adapter.fingerprint import (
     candidates,
     compare_fingerprint,
     fingerprint,
+    is_derived,
     known_base,
 )
 from loragraft.adapter.match import ModuleMatch, Rewrite, match_modules
@@ -336,7 +337,7 @@ def check_claimed_shape(context: CheckContext) -> Finding | None:
     """The base that the configuration claims has the shapes that the file shows."""
     claimed = context.adapter.config.base_model_name_or_path
     known = known_base(claimed) if claimed else None
-    if known is None or not context.adapter.modules:
+    if claimed is None or known is None or not context.adapter.modules:
         return None
     widths = {k: v for k, v in context.fingerprint.widths().items() if k != "vocabulary"}
     wrong = [f"{name} {value}, not {getattr(known, name)}" for name, value in widths.items()
@@ -345,6 +346,12 @@ def check_claimed_shape(context: CheckContext) -> Finding | None:
         wrong.append(f"layer {(context.fingerprint.layers or 0) - 1} of {known.layers}")
     if not wrong:
         return passed("claim.shape", f"shapes of {known.name}", f"shapes of {claimed}")
+    if is_derived(claimed, known):
+        return warned(
+            "claim.shape", f"{'; '.join(wrong)}", f"the shapes of {known.name}, which {claimed} "
+            "is named after", "A pruned or deepened model has shapes of its own; else the claim "
+            "is false. Give the very model as the base: its shapes decide.",
+        )  # fmt: skip
     fitting = [base.name for base in candidates(context.fingerprint)]
     return failed(
         "claim.shape", f"{'; '.join(wrong)}", f"the shapes of {claimed}, which it claims",

@@ -87,6 +87,7 @@ class KnownBase:
 
 
 KNOWN_BASES = (
+    # https://huggingface.co/Qwen/Qwen2.5-0.5B/blob/main/config.json, and so for each size
     KnownBase("Qwen2.5-0.5B", 896, 896, 128, 4864, 24),
     KnownBase("Qwen2.5-1.5B", 1536, 1536, 256, 8960, 28),
     KnownBase("Qwen2.5-3B", 2048, 2048, 256, 11008, 36),
@@ -94,27 +95,42 @@ KNOWN_BASES = (
     KnownBase("Qwen2.5-14B", 5120, 5120, 1024, 13824, 48),
     KnownBase("Qwen2.5-32B", 5120, 5120, 1024, 27648, 64),
     KnownBase("Qwen2.5-72B", 8192, 8192, 1024, 29568, 80),
+    # https://huggingface.co/Qwen/Qwen3-0.6B/blob/main/config.json, and so for each size
     KnownBase("Qwen3-0.6B", 1024, 2048, 1024, 3072, 28),
     KnownBase("Qwen3-1.7B", 2048, 2048, 1024, 6144, 28),
     KnownBase("Qwen3-4B", 2560, 4096, 1024, 9728, 36),
     KnownBase("Qwen3-8B", 4096, 4096, 1024, 12288, 36),
     KnownBase("Qwen3-14B", 5120, 5120, 1024, 17408, 40),
+    # https://huggingface.co/meta-llama/Llama-3.2-1B/blob/main/config.json, and so for each size
     KnownBase("Llama-3.2-1B", 2048, 2048, 512, 8192, 16),
     KnownBase("Llama-3.2-3B", 3072, 3072, 1024, 8192, 28),
     KnownBase("Llama-3.1-8B", 4096, 4096, 1024, 14336, 32),
     KnownBase("Llama-3.1-70B", 8192, 8192, 1024, 28672, 80),
+    # https://huggingface.co/mistralai/Mistral-7B-v0.1/blob/main/config.json
     KnownBase("Mistral-7B", 4096, 4096, 1024, 14336, 32),
+    # https://huggingface.co/google/gemma-2-2b/blob/main/config.json, and so for 9B
     KnownBase("Gemma-2-2B", 2304, 2048, 1024, 9216, 26),
     KnownBase("Gemma-2-9B", 3584, 4096, 2048, 14336, 42),
+    # https://huggingface.co/google/gemma-3-1b-pt/blob/main/config.json; 4B: its text_config
     KnownBase("Gemma-3-1B", 1152, 1024, 256, 6912, 26),
     KnownBase("Gemma-3-4B", 2560, 2048, 1024, 10240, 34),
+    # https://huggingface.co/microsoft/Phi-3-mini-4k-instruct/blob/main/config.json
     KnownBase("Phi-3-mini", 3072, 3072, 3072, 8192, 32),
+    # https://huggingface.co/HuggingFaceTB/SmolLM2-135M/blob/main/config.json, and so for each size
     KnownBase("SmolLM2-135M", 576, 576, 192, 1536, 30),
     KnownBase("SmolLM2-360M", 960, 960, 320, 2560, 32),
     KnownBase("SmolLM2-1.7B", 2048, 2048, 2048, 8192, 24),
+    # https://huggingface.co/TinyLlama/TinyLlama-1.1B-Chat-v1.0/blob/main/config.json
     KnownBase("TinyLlama-1.1B", 2048, 2048, 256, 5632, 22),
 )
 """Bases that adapters are often trained on. Variants (instruct, coder) share the shape."""
+
+
+_VARIANT_WORDS = re.compile(
+    r"meta|llama|instruct|chat|it|pt|base|thinking|intermediate|step|\d+t|coder|math|hf|unsloth|mlx|dynamic|preview|bnb|gptq|awq|"
+    r"gguf|v\d+(\.\d+)*|\d+k|\d+bits?|b?f(p|loat)?\d+|int\d+|w\d+a\d+|q\d+|nf4|\d{4}"
+)
+"""Parts of a name under which the shapes stay the same."""
 
 
 def fingerprint(adapter: Adapter) -> Fingerprint:
@@ -243,6 +259,17 @@ def known_base(name: str) -> KnownBase | None:
         if re.search(rf"(?:^|-){re.escape(base.name.lower())}(?:-|$)", flat):
             return base
     return None
+
+
+def is_derived(name: str, known: KnownBase) -> bool:
+    """Say whether a model's name holds more than a known base's and words for its variants.
+
+    >>> is_derived("me/Qwen2.5-7B-pruned-24L", known_base("Qwen2.5-7B"))
+    True
+    """
+    words = re.split(r"[^a-z0-9.]+", name.lower().replace("\\", "/").rstrip("/").rpartition("/")[2])
+    own = known.name.lower().split("-")
+    return any(word not in own and not _VARIANT_WORDS.fullmatch(word) for word in words if word)
 
 
 def _suggest(found: Fingerprint) -> str:

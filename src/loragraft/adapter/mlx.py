@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from loragraft.adapter.config import AdapterConfig, is_number
-from loragraft.adapter.findings import failed, quote
+from loragraft.adapter.findings import Finding, failed, quote, warned
 from loragraft.adapter.grouping import Grouping, LoraModule
 from loragraft.checkpoint.safetensors import FLOAT_DTYPES, TensorInfo
 from loragraft.errors import AdapterError, UnsupportedError
@@ -49,11 +49,12 @@ def convert_mlx(
         base_model_name_or_path=base if isinstance(base, str) else None, raw=dict(raw),
     )  # fmt: skip
     grouping, transposed = _group(tensors, config, scale)
+    grouping.findings.extend(_alpha_findings(raw["lora_parameters"], rank, scale))
     return config, grouping, transposed
 
 
 def _parameters(raw: Mapping[str, Any]) -> tuple[int, float]:
-    """Return rank and scale; older versions wrote ``alpha`` = scale · rank."""
+    """Return rank and scale."""
     parameters = raw.get("lora_parameters")
     if not isinstance(parameters, dict):
         raise AdapterError("The MLX adapter_config.json has no 'lora_parameters' with its scale.")
@@ -61,12 +62,30 @@ def _parameters(raw: Mapping[str, Any]) -> tuple[int, float]:
     if type(rank) is not int or not 0 < rank < 2**31:
         raise AdapterError(f"lora_parameters holds rank = {rank!r}, expected a positive integer.")
     scale: object = parameters.get("scale")
-    alpha: object = parameters.get("alpha")
-    if scale is None and is_number(alpha):
-        scale = alpha / rank
     if not is_number(scale):
-        raise AdapterError(f"lora_parameters holds scale = {scale!r}, expected a finite number.")
+        raise AdapterError(
+            f"lora_parameters holds scale = {scale!r}, expected a finite number, as every version "
+            "of MLX writes it. Copy the file again from where the adapter was trained."
+        )
     return rank, float(scale)
+
+
+def _alpha_findings(parameters: Mapping[str, Any], rank: int, scale: float) -> list[Finding]:
+    """Say where ``alpha`` leaves the factor open.
+
+    Until 2024 MLX multiplied by scale · alpha / rank (mlx-examples, pull request 623); later
+    versions take scale alone but went on writing alpha (mlx-lm, pull request 65).
+    """
+    alpha = parameters.get("alpha")
+    if alpha is None or alpha == rank:
+        return []
+    older = f" or {scale * alpha / rank:g}" if is_number(alpha) else ""
+    return [warned(
+        "mlx.alpha", f"scale = {scale:g}, and alpha = {alpha!r} beside rank = {rank}",
+        "scale alone, or alpha equal to rank",
+        f"The factor in training was {scale:g}{older}, by the version of MLX; {scale:g} is taken. "
+        "Compare the answers with MLX's.",
+    )]  # fmt: skip
 
 
 def _group(

@@ -232,7 +232,13 @@ class _Sampler:
         self._read += len(rows)
         self._batch = self._read
         found = self._file.rows(self.target.gguf_name, rows)
-        self.sums.add(found, self.target.base_rows(rows), self.target.delta_rows(rows))
+        base = self.target.base_rows(rows)
+        if found.shape != base.shape:
+            raise BundleError(
+                f"{self._file.path}: rows of {self.target.gguf_name} have {found.shape[1]} values, "
+                f"expected {base.shape[1]}: it was not made from this base and these adapters."
+            )
+        self.sums.add(found, base, self.target.delta_rows(rows))
 
     def result(self) -> TensorEffect:
         measured = _summary(self.tensor.name, self.tensor.type_name, self.sums)
