@@ -229,3 +229,19 @@ def test_what_peft_saves_becomes_what_peft_merges(
                 change = MergedTensor(read, base, changes.by_tensor[tensor], "fp32")
                 ours = change.rows(0, change.shape[0])
                 np.testing.assert_allclose(ours, theirs[tensor].numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_the_engine_peft_erases_nothing_either(tmp_path: Path) -> None:
+    """PEFT itself would load the second adapter's copy over the first one's merged head."""
+    from loragraft.export.peft_engine import refuse_erasing
+
+    plain = write_adapter(tmp_path / "plain")
+    first = write_adapter(tmp_path / "first", head_pair(1)[0])
+    second = write_adapter(tmp_path / "second", head_pair(2)[0])
+    arrays, config = saved(np.ones((ROWS, WIDTH), np.float32))
+    whole = write_adapter(tmp_path / "whole", arrays, **config)
+    refuse_erasing([plain, first])
+    refuse_erasing([plain, plain, whole])
+    for pair in ([first, second], [first, whole], [whole, second]):
+        with pytest.raises(AdapterError, match=r"brings 'lm_head\.weight' whole, which would era"):
+            refuse_erasing(pair)

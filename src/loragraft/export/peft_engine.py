@@ -17,7 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from loragraft.adapter.findings import quote
 from loragraft.adapter.locate import AdapterLocation, locate_adapter
+from loragraft.adapter.reader import open_adapter
 from loragraft.checkpoint.model import Checkpoint, read_json
 from loragraft.checkpoint.safetensors import TensorInfo, read_header
 from loragraft.errors import (
@@ -115,12 +117,36 @@ def merge_adapters(
         NonFiniteError: If the merge gives NaN or Inf.
     """
     notes: list[str] = []
+    refuse_erasing([path for path, _ in adapters])
     for path, scale in adapters:
         location = locate_adapter(path)
         with peft_folder(location) as folder:
             model = _merge_one(model, folder, location, scale, notes)
     check_finite(model)
     return model, tuple(notes)
+
+
+def refuse_erasing(adapters: Sequence[Path]) -> None:
+    """Refuse an adapter whose whole matrices would erase what one before it changed.
+
+    PEFT saves the matrix under an adapted embedding or head along and loads it over the merged
+    one, whose change is gone then.
+
+    Raises:
+        AdapterError: Naming the matrices.
+    """
+    changed: set[str] = set()
+    for path in adapters:
+        with open_adapter(path) as adapter:
+            brought = {*adapter.saved, *adapter.frozen}
+            erased = sorted(brought & changed)
+            if erased:
+                raise AdapterError(
+                    f"{path} brings {quote(erased)} whole, which would erase what an adapter "
+                    "before it changed there. Take --engine stream, or merge only one of them."
+                )
+            changed |= brought | {f"{name}.weight" for name in adapter.modules}
+            changed |= {f"{name}.weight" for name in adapter.token_rows}
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """Gemma 3, text: also the language model of the vision-language checkpoints.
 
 Norms on heads, two rotary bases. Defaults: transformers, `Gemma3TextConfig`. Metadata:
-llama.cpp, `conversion/gemma.py`. The embedding holds rows beyond the tokenizer's vocabulary,
-which are left out: give the tokenizer's size as `vocab_size`.
+llama.cpp, `conversion/gemma.py`. The embedding may hold rows beyond the tokenizer's vocabulary;
+give the tokenizer's size as `vocab_size` to leave them out, as that script does.
 """
 
 from __future__ import annotations
