@@ -25,10 +25,10 @@ BYTES = [chr(c) for c in (*range(33, 127), *range(161, 173), *range(174, 324))][
 
 
 def pico() -> dict[str, Any]:
-    """Return a byte-level tokenizer.json of 259 tokens, all sound."""
+    """Return a byte-level tokenizer.json of 260 tokens, all sound."""
     fields = {
-        "tokens": [*BYTES, "ab", "abc", EOS],
-        "token_type": [support.NORMAL] * 258 + [support.CONTROL],
+        "tokens": [*BYTES, "ab", "abc", EOS, "<|im_end|>"],
+        "token_type": [support.NORMAL] * 258 + [support.CONTROL] * 2,
         "merges": ["a b", "ab c"],
     }
     return support.byte_level_json(fields, support.GPT2_STEP)
@@ -78,6 +78,96 @@ def test_an_older_list_of_added_tokens_must_hold_ids(folder: Path, token_id: obj
         read_files(folder)
 
 
+def broken(change: str) -> dict[str, Any]:
+    """Return a tokenizer.json with one fault."""
+    tokenizer = copy.deepcopy(pico())
+    model, added = tokenizer["model"], tokenizer["added_tokens"]
+    faults: dict[str, Any] = {
+        "two texts, one id": lambda: model["vocab"].update(xyz=3),
+        "negative": lambda: model["vocab"].update(xyz=-1),
+        "no whole number": lambda: model["vocab"].update(xyz=1.5),
+        "truth": lambda: model["vocab"].update(xyz=True),
+        "empty": lambda: model.update(vocab={}),
+        "unigram": lambda: model.update(type="Unigram", vocab=[["a", -1.0]]),
+        "no model": lambda: tokenizer.update(model=None),
+        "no merges": lambda: model.update(merges=None),
+        "merge of three": lambda: model["merges"].append("a b c"),
+        "merge of numbers": lambda: model["merges"].append([1, 2]),
+        "merge of nothing": lambda: model["merges"].append(["", "a"]),
+        "merge to no token": lambda: model["merges"].append(["a", "z"]),
+        "added no list": lambda: tokenizer.update(added_tokens={"a": 1}),
+        "added no object": lambda: added.append("x"),
+        "added negative": lambda: added.append({"id": -5, "content": "x"}),
+        "added twice": lambda: added.append(support.added_token(258, "other", special=True)),
+        "added two ids": lambda: added.append(support.added_token(300, EOS, special=True)),
+        "added with a gap": lambda: added.append(support.added_token(270, "x y", special=True)),
+        "added over model": lambda: added.append(support.added_token(3, "other", special=True)),
+        "pad text": lambda: added.append(support.added_token(260, "[PAD261]", special=True)),
+    }
+    faults[change]()
+    return tokenizer
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("two texts, one id", "same id 3"),
+        ("negative", "id -1"),
+        ("no whole number", "id 1.5"),
+        ("truth", "id True"),
+        ("empty", "no BPE vocabulary"),
+        ("unigram", "Unigram"),
+        ("no model", "no BPE vocabulary"),
+        ("no merges", "no merges"),
+        ("merge of three", "'a b c'"),
+        ("merge of numbers", r"\[1, 2\]"),
+        ("merge of nothing", "merge 2"),
+        ("merge to no token", "'az'"),
+        ("added no list", "no list"),
+        ("added no object", "added token 'x'"),
+        ("added negative", "-5"),
+        ("added twice", "same id 258"),
+        ("added two ids", "two ids"),
+        ("added with a gap", "gives it 260"),
+        ("added over model", "same id 3"),
+        ("pad text", "llama.cpp aborts"),
+    ],
+)
+def test_broken_tokenizers_are_refused_with_what_was_found(
+    change: str, says: str, tmp_path: Path
+) -> None:
+    folder = support.write_folder(tmp_path, broken(change))
+    with pytest.raises(TokenizerError, match=says) as caught:
+        build_vocabulary(folder, config={}, architecture="qwen2", vocab_size=400)
+    assert str(tmp_path) in str(caught.value)
+    assert str(caught.value).endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (json.dumps(pico()).encode()[:-1000], "not valid JSON"),
+        (b"[1, 2]", "list"),
+        (b'{"a": 1, "a": 2}', "twice"),
+        (b"\xff\xfe\x00", "not valid JSON"),
+        (b"[" * 100_000, "not valid JSON"),
+        (b"", "not valid JSON"),
+    ],
+)
+def test_broken_files_are_refused(content: bytes, says: str, tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_bytes(content)
+    with pytest.raises(TokenizerError, match=says):
+        build_vocabulary(tmp_path, config={}, architecture="qwen2", vocab_size=260)
+
+
+def test_missing_files_are_refused_with_the_way_to_make_them(tmp_path: Path) -> None:
+    with pytest.raises(TokenizerError, match="is not a folder"):
+        read_files(tmp_path / "nowhere")
+    (tmp_path / "vocab.json").write_text("{}")
+    with pytest.raises(TokenizerError, match="save_pretrained"):
+        build_vocabulary(tmp_path, config={}, architecture="qwen2", vocab_size=260)
+
+
 def test_an_inventory_needs_the_file(tmp_path: Path) -> None:
     with pytest.raises(TokenizerError, match=r"has no tokenizer\.json"):
         read_inventory(TokenizerFiles(tmp_path, None, {}))
@@ -110,6 +200,7 @@ def test_broken_settings_say_which(folder: Path, config: dict[str, Any], words: 
         (b"\x0a\x02\x0a\xff", "index out of range"),
         (b"\x0a\x03\x0a\x01\xff", "can't decode byte"),
         (b"\x0a\x02\x18\x09", "9 is not a valid PieceType"),
+        (b"IQ== 0\nIg== 1\n", "it holds no pieces"),
     ],
 )
 def test_broken_sentencepiece_files_say_where(tmp_path: Path, content: bytes, words: str) -> None:
@@ -144,7 +235,7 @@ def test_a_missing_package_names_the_command_that_installs_it(
 
 def test_half_a_character_is_no_token(folder: Path) -> None:
     tokenizer = pico()
-    tokenizer["added_tokens"].append(support.added_token(259, "\U0001f600", special=True))
+    tokenizer["added_tokens"].append(support.added_token(260, "\U0001f600", special=True))
     path = folder / "tokenizer.json"
     path.write_text(json.dumps(tokenizer))  # as two escapes, which are one character
     assert build(folder) == 300
