@@ -14,7 +14,11 @@ import pytest
 
 from loragraft.errors import TokenizerError
 from loragraft.export.tokenizer import battery
+from loragraft.export.tokenizer.differences import KNOWN_DIFFERENCES, Facts, agrees_elsewhere
+from loragraft.export.tokenizer.inventory import AddedToken
+from loragraft.export.tokenizer.outline import fits, outline, split_added
 from loragraft.export.tokenizer.parity import check_token_parity
+from loragraft.export.tokenizer.structures import GPT4O
 from loragraft.export.tokenizer.vocabulary import build_vocabulary
 from tests.export.tokenizer import support
 
@@ -110,6 +114,136 @@ def test_overlapping_added_tokens_are_a_known_difference(
     report = check_token_parity(gguf, tmp_path, extra=["x <ab>cdefg y"])
     assert report.passed
     assert [mismatch.known for mismatch in report.explained] == ["overlap"]
+
+
+LSTRIP = support.added_token(50257, "<tool>", special=True, lstrip=True)
+
+
+def test_stripping_excuses_only_what_stands_beside_the_token(
+    gpt2: dict[str, Any], tmp_path: Path
+) -> None:
+    """A wrong pre-tokenizer, which splits digits one by one, shows beside the token as well."""
+    text = "in 2024: <tool> 31 days"
+    right = export(tmp_path, with_added(gpt2, LSTRIP))
+    report = check_token_parity(right, tmp_path, extra=[text])
+    assert report.passed
+    assert text in [mismatch.text for mismatch in report.explained]
+    wrong = export(tmp_path, with_added(gpt2, LSTRIP), pre="qwen2")
+    report = check_token_parity(wrong, tmp_path, extra=[text])
+    assert text in [mismatch.text for mismatch in report.mismatches]
+
+
+def test_a_lost_token_is_found_though_it_strips(gpt2: dict[str, Any], tmp_path: Path) -> None:
+    gguf = export(tmp_path, gpt2)
+    support.write_folder(tmp_path, with_added(gpt2, LSTRIP))
+    report = check_token_parity(gguf, tmp_path)
+    assert "<tool>" in [mismatch.text for mismatch in report.mismatches]
+    assert report.explained == ()
+
+
+def test_case_classes_excuse_only_words_of_other_letters(
+    gpt2: dict[str, Any], tmp_path: Path
+) -> None:
+    cased = {**gpt2, "pre_tokenizer": support.sequence(support.split(GPT4O), support.BYTE_LEVEL)}
+    text = "ÀBc Жук in 2024"
+    right = check_token_parity(export(tmp_path, cased), tmp_path, extra=[text])
+    assert right.passed
+    wrong = check_token_parity(export(tmp_path, cased, pre="qwen2"), tmp_path, extra=[text])
+    assert text in [mismatch.text for mismatch in wrong.mismatches]
+
+
+def token(number: int, content: str, **flags: bool) -> AddedToken:
+    return AddedToken(number, content, normalized=False, **flags)
+
+
+def letters(text: str) -> list[int]:
+    return list(map(ord, text))
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens", "parts"),
+    [
+        ("plain", [token(1, "<t>")], ["plain"]),
+        ("a <t> b", [token(1, "<t>")], ["a ", 1, " b"]),
+        ("a  <t>  b", [token(1, "<t>", lstrip=True)], ["a", 1, "  b"]),
+        ("a <t>  b<t>", [token(1, "<t>", rstrip=True)], ["a ", 1, "b", 1]),
+        ("<t>  <t>", [token(1, "<t>", lstrip=True, rstrip=True)], [1, 1]),
+        ("a<t> <t> <t>b", [token(1, "<t>", single_word=True)], ["a<t> ", 1, " <t>b"]),
+        ("<ab>c", [token(1, "<ab>"), token(2, "b>c")], [1, "c"]),
+        ("<ab>", [token(1, "<a"), token(2, "<ab>")], [2]),
+        ("a", [token(1, "", lstrip=True)], ["a"]),
+    ],
+)
+def test_texts_are_cut_as_the_original_cuts_them(
+    text: str, tokens: list[AddedToken], parts: list[str | int]
+) -> None:
+    """And the tokenizers library itself says so."""
+    from tokenizers import AddedToken as Loaded
+    from tokenizers import Tokenizer, models
+
+    cut = split_added(text, tokens)
+    assert [part.id if isinstance(part, AddedToken) else part for part in cut] == parts
+    known = [t for t in tokens if t.content]
+    alphabet = {chr(code): code for code in range(32, 127)}
+    original = Tokenizer(models.BPE(alphabet, []))
+    for t in known:
+        flags = {"lstrip": t.lstrip, "rstrip": t.rstrip, "single_word": t.single_word}
+        original.add_tokens([Loaded(t.content, normalized=False, **flags)])
+    numbers = {original.token_to_id(t.content): t.id for t in known}
+    found = [numbers.get(number, number) for number in original.encode(text).ids]
+    assert found == [i for p in parts for i in ([p] if isinstance(p, int) else letters(p))]
+
+
+@pytest.mark.parametrize(
+    ("ids", "pieces", "fit"),
+    [
+        ([1, 2], [[1], [2]], True),
+        ([1, 2, 3], [[1], [2]], False),
+        ([1, 9, 9, 2], [[1], None, [2]], True),
+        ([1, 2], [[1], None, [2]], True),
+        ([1, 9], [[1], None, [2]], False),
+        ([9, 1, 9], [None, [1], None], True),
+        ([9, 9], [None, [1], None], False),
+        ([9], [None], True),
+        ([], [], True),
+        ([1], [], False),
+        ([1, 9, 1, 1], [[1], None, [1]], True),
+        ([1, 1], [[1, 1], None, [1]], False),
+    ],
+)
+def test_ids_fit_an_outline(ids: list[int], pieces: list[list[int] | None], fit: bool) -> None:
+    assert fits(ids, pieces) is fit
+
+
+def test_an_outline_leaves_gaps_only_where_ids_may_differ() -> None:
+    options = {"prefix_first": False, "gap_in_words": False, "composed": False}
+
+    def made(text: str, *tokens: AddedToken, **changed: bool) -> list[list[int] | None]:
+        return outline(text, tokens, letters, **{**options, **changed})
+
+    tool = token(1, "<t>", single_word=True)
+    assert made("a <t> b", tool) == [letters("a "), [1], letters(" b")]
+    assert made("a<t> b", tool) == [None], "llama.cpp takes the token there"
+    assert made("a<t> b c", token(1, "<t>"), prefix_first=True) == [
+        letters("a"),
+        [1],
+        letters("b c"),
+    ]
+    assert made("a<t>b c", token(1, "<t>"), prefix_first=True) == [
+        letters("a"),
+        [1],
+        None,
+        letters("c"),
+    ]
+    assert made("a Ж 12", gap_in_words=True) == [letters("a"), None, letters(" 12")]
+    assert made("e\u0301", composed=True) == [letters("é")]
+
+
+def test_an_empty_token_stands_in_no_text() -> None:
+    empty = (AddedToken(1, "", lstrip=True, single_word=True),)
+    facts = Facts(frozenset(), empty, "first", frozenset(), sentencepiece=False)
+    assert not any(difference.applies(facts, "any text") for difference in KNOWN_DIFFERENCES)
+    assert agrees_elsewhere(facts, "ab", letters("ab"), letters("ab"), letters, special=False)
 
 
 def test_many_added_tokens_are_all_compared() -> None:

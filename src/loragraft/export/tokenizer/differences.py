@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from loragraft.export.tokenizer.inventory import AddedToken
+from loragraft.export.tokenizer.outline import Encode, fits, outline
 from loragraft.export.tokenizer.structures import GPT4O, TEKKEN
 
 
@@ -31,13 +32,15 @@ class KnownDifference:
     """`applies`: whether a text can differ for this reason.
 
     `rewrite`: the text llama.cpp must be given for equal ids, where one is known; the difference
-    then only excuses a text for which these ids are equal.
+    then only excuses a text for which these ids are equal. `local`: it touches single places, and
+    only excuses a text whose ids are llama.cpp's outside of them (see `outline`).
     """
 
     name: str
     reason: str
     applies: Callable[[Facts, str], bool]
     rewrite: Callable[[str], str] | None = None
+    local: bool = True
 
 
 def facts_of(tokenizer: Mapping[str, Any], added: Sequence[AddedToken], prepend: str) -> Facts:
@@ -77,12 +80,17 @@ def _compose(text: str) -> str:
 def _strips(facts: Facts, text: str) -> bool:
     return any(
         token.content in text and (token.lstrip or token.rstrip or token.single_word)
-        for token in facts.added
+        for token in _written(facts)
     )
 
 
+def _written(facts: Facts) -> list[AddedToken]:
+    """Return the tokens that a text can hold: an empty one stands in all, and in none."""
+    return [token for token in facts.added if token.content]
+
+
 def _overlaps(facts: Facts, text: str) -> bool:
-    present = [token.content for token in facts.added if token.content in text]
+    present = [token.content for token in _written(facts) if token.content in text]
     return any(
         a[-size:] == b[:size] and a + b[size:] in text
         for a in present
@@ -92,7 +100,7 @@ def _overlaps(facts: Facts, text: str) -> bool:
 
 
 def _after_special(facts: Facts, text: str) -> bool:
-    return facts.prepend == "first" and any(token.content in text for token in facts.added)
+    return facts.prepend == "first" and any(token.content in text for token in _written(facts))
 
 
 def _spells_spaces(facts: Facts, text: str) -> bool:
@@ -106,6 +114,39 @@ def _approximates_case(facts: Facts, text: str) -> bool:
     return bool(facts.regexes & _CASED_REGEXES) and any(
         character > "\x7f" and unicodedata.category(character)[0] in "LM" for character in text
     )
+
+
+def agrees_elsewhere(
+    facts: Facts,
+    text: str,
+    expected: Sequence[int],
+    found: Sequence[int],
+    encode: Encode,
+    *,
+    special: bool,
+) -> bool:
+    """Say whether ids agree outside of the places where they are known to differ.
+
+    Args:
+        facts: of the original.
+        text: what both were given.
+        expected: the original's ids.
+        found: llama.cpp's ids.
+        encode: llama.cpp's ids of a text without special tokens.
+        special: whether start and end tokens may stand around them.
+    """
+    written = {token.id for token in _written(facts)}
+    if sum(i in written for i in found) < sum(i in written for i in expected):
+        return False  # an added token is lost
+    pieces = outline(
+        text,
+        facts.added,
+        encode,
+        prefix_first=facts.prepend == "first",
+        gap_in_words=bool(facts.regexes & _CASED_REGEXES),
+        composed="NFC" in facts.normalizers,
+    )
+    return fits(expected, [None, *pieces, None] if special else pieces)
 
 
 KNOWN_DIFFERENCES: tuple[KnownDifference, ...] = (
@@ -138,6 +179,7 @@ KNOWN_DIFFERENCES: tuple[KnownDifference, ...] = (
         "an added token of spaces is spelled with ▁ in tokenizer.json and with spaces in the file, "
         "as the text has them: the original also takes a literal ▁ for it",
         _spells_spaces,
+        local=False,
     ),
     KnownDifference(
         "case classes",

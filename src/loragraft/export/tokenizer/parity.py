@@ -17,7 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from loragraft.errors import LoragraftError, TokenizerError, UnavailableError
 from loragraft.export.tokenizer import battery
-from loragraft.export.tokenizer.differences import KNOWN_DIFFERENCES, Facts, facts_of
+from loragraft.export.tokenizer.differences import (
+    KNOWN_DIFFERENCES,
+    Facts,
+    agrees_elsewhere,
+    facts_of,
+)
 from loragraft.export.tokenizer.files import TOKENIZER_JSON, TOKENIZER_MODEL, read_files
 from loragraft.export.tokenizer.inventory import AddedToken, read_inventory
 from loragraft.export.tokenizer.llama import LlamaTokenizer, open_vocabulary
@@ -136,20 +141,34 @@ def _compare(
     for text, expected in zip(texts, reference.encode(texts, special), strict=True):
         found = llama.encode(text, add_special=special, parse_special=parse)
         if found != expected:
-            known = _explain(reference.facts, llama, text, expected, special, parse)
+            known = _explain(reference.facts, llama, text, (expected, found), special, parse)
             yield Mismatch(text, expected, found, special, known)
 
 
 def _explain(
-    facts: Facts, llama: LlamaTokenizer, text: str, expected: list[int], special: bool, parse: bool
+    facts: Facts,
+    llama: LlamaTokenizer,
+    text: str,
+    ids: tuple[list[int], list[int]],
+    special: bool,
+    parse: bool,
 ) -> str | None:
+    """Return the known difference that explains the ids of the original and of llama.cpp."""
+
+    def plain(part: str) -> list[int]:
+        return llama.encode(part, add_special=False, parse_special=False)
+
+    expected, found = ids
     for difference in KNOWN_DIFFERENCES:
         if not difference.applies(facts, text):
             continue
-        if difference.rewrite is None:
-            return difference.name
-        rewritten = difference.rewrite(text)
-        if llama.encode(rewritten, add_special=special, parse_special=parse) == expected:
+        if difference.rewrite is not None:
+            rewritten = difference.rewrite(text)
+            if llama.encode(rewritten, add_special=special, parse_special=parse) == expected:
+                return difference.name
+        elif not difference.local or agrees_elsewhere(
+            facts, text, expected, found, plain, special=special
+        ):
             return difference.name
     return None
 
