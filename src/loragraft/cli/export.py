@@ -365,7 +365,11 @@ def lora_gguf(
 
 @export.command()
 @click.argument("bundle", type=PATH)
-@click.option("--base", help="The base checkpoint: adds the residual, with adapters k.")
+@click.option(
+    "--base",
+    help="The base checkpoint: adds the residual, and k with the adapters, which a "
+    "merged bundle needs.",
+)
 @click.option("--adapter", "adapters", multiple=True, help="An adapter; may be repeated.")
 @_SCALE
 @click.option("--full", is_flag=True, help="Compare with the merged model in transformers.")
