@@ -10,8 +10,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from gguf import GGUFReader, GGUFValueType, GGUFWriter
+from gguf import GGUFValueType, GGUFWriter
 
+from loragraft.export.gguf_file import GgufFile
 from loragraft.export.tokenizer import structures
 from loragraft.export.tokenizer.vocabulary import Vocabulary, vocabulary_items
 
@@ -105,13 +106,10 @@ GEMMA_NORMALIZER = {"type": "Replace", "pattern": {"String": " "}, "content": "â
 @lru_cache(maxsize=2)
 def read_vocabulary_file(path: Path) -> dict[str, Any]:
     """Return the tokenizer fields of a GGUF file, without their prefix."""
-    fields = GGUFReader(path).fields
     prefix = "tokenizer.ggml."
-    return {
-        key.removeprefix(prefix): f.contents()
-        for key, f in fields.items()
-        if key.startswith(prefix)
-    }
+    with GgufFile(path) as file:
+        keys = [key for key in file.keys if key.startswith(prefix)]
+        return {key.removeprefix(prefix): file.get(key) for key in keys}
 
 
 def byte_level_json(

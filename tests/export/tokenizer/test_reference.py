@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gguf import GGUFReader
 
+from loragraft.export.gguf_file import GgufFile
 from loragraft.export.tokenizer.parity import check_token_parity
 from loragraft.export.tokenizer.vocabulary import build_vocabulary
 from tests.export.tokenizer import support
@@ -201,8 +201,8 @@ def write_checkpoint(case: Case, source: Path, folder: Path) -> dict[str, Any]:
 
 def tokenizer_metadata(path: Path) -> dict[str, Any]:
     """Return every tokenizer key of a GGUF file, floats as float32."""
-    fields = GGUFReader(path).fields
-    return {key: f.contents() for key, f in fields.items() if key.startswith("tokenizer.")}
+    with GgufFile(path) as file:
+        return {key: file.get(key) for key in file.keys if key.startswith("tokenizer.")}
 
 
 @pytest.mark.parametrize("name", CASES)
