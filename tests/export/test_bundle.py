@@ -16,6 +16,7 @@ from loragraft.artifact.metadata import read_metadata
 from loragraft.cli.main import main
 from loragraft.export.job import run_export
 from loragraft.export.request import ExportReport, ExportRequest
+from loragraft.export.verify import verify_bundle
 from tests.export.pico_llama import make_adapter, make_weights, save_base
 
 WEIGHTS = make_weights(71)
@@ -65,6 +66,18 @@ def test_every_input_is_hashed(base: Path, adapter: Path, tmp_path: Path) -> Non
         base, "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"
     )
     assert metadata["adapters"][0]["files"] == digests(adapter, "adapter_config.json")
+
+
+def test_a_bundle_names_the_adapters_that_verifying_needs(
+    base: Path, adapter: Path, tmp_path: Path
+) -> None:
+    bundle = export(base, tmp_path, adapter).bundle
+    alone = {gate.name: gate for gate in verify_bundle(bundle, base=base).gates}
+    assert alone["residual"].verdict == "skipped"
+    assert f"{adapter.name}/adapter_model.safetensors" in alone["residual"].measured
+    assert alone["tokenizer"].verdict == "pass"
+    given = verify_bundle(bundle, base=base, adapters=[(adapter, 1.0)])
+    assert {gate.verdict for gate in given.gates} == {"pass"}
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,6 @@ def _restore(target: Path, old: Path) -> None:
         sync_folder(target.parent)
 
 
-
 class Staging:
     """The way of one folder from nothing to its name; a context manager that holds the lock.
 
