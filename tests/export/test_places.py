@@ -9,7 +9,9 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from loragraft.artifact.metadata import read_metadata
+from loragraft.export.gguf_file import GgufFile
 from loragraft.export.job import run_export
+from loragraft.export.lora_gguf import export_lora_gguf
 from loragraft.export.merge import merge_checkpoint
 from loragraft.export.places import Places, claimed_name, hub_commit, places_of, shared_name
 from loragraft.export.request import ExportReport, ExportRequest
@@ -126,6 +128,16 @@ def test_nor_does_a_merged_checkpoint(base: Path, home: Path) -> None:
     assert metadata["adapters"][0]["name"] == "plain/adapter_model.safetensors"
     kept = json.loads((report.folder / "tokenizer_config.json").read_text())
     assert kept == {**settings, "name_or_path": "owner/pico@0123456789ab"}
+
+
+def test_nor_does_an_adapter_as_gguf(base: Path, home: Path) -> None:
+    adapter = make_adapter(home / "runs" / "plain", 63, base_model_name_or_path=CLAIM)
+    out = home / "out" / "lora.gguf"
+    out.parent.mkdir()
+    export_lora_gguf(base, adapter, out)
+    assert private_texts(out.parent, home) == {}
+    with GgufFile(out) as file:
+        assert file.get("general.base_model.0.name") == "pico"
 
 
 def test_folders_give_way_to_names_and_nothing_else_does(home: Path) -> None:

@@ -33,6 +33,7 @@ from loragraft.errors import AdapterError, BundleError, InputError, NonFiniteErr
 from loragraft.export.architectures import Family, TensorSource, find_family, permute_rows
 from loragraft.export.delta import HEAD_NAME, Origin, same_values, saved_origin
 from loragraft.export.mix.tensor_types import TensorType
+from loragraft.export.places import claimed_name
 from loragraft.export.prepare import QUANTIZATION_VERSION, OpenAdapter, open_adapters
 from loragraft.export.writer import GgufOutput, Item, OutputTensor, write_header
 
@@ -321,10 +322,11 @@ def _metadata(adapter: Adapter, out: Path, alpha: float, dtype: LoraDtype) -> li
         ("general.type", "adapter", "string"),
         ("general.name", out.stem, "string"),
     ]
-    if adapter.config.base_model_name_or_path:
+    claim = adapter.config.base_model_name_or_path
+    if claim:
         items += [
             ("general.base_model.count", 1, "u32"),
-            ("general.base_model.0.name", adapter.config.base_model_name_or_path, "string"),
+            ("general.base_model.0.name", claimed_name(claim), "string"),
         ]
     items += [
         ("adapter.type", "lora", "string"),
