@@ -66,6 +66,13 @@ def test_a_folder_that_cannot_be_listed_is_said(
         locate_adapter(tmp_path)
 
 
+def test_a_checkpoint_of_a_pickle_alone_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint-3").mkdir()
+    (tmp_path / "checkpoint-3" / "adapter_model.bin").write_bytes(b"")
+    with pytest.raises(UnsupportedError, match=r"checkpoint-3/adapter_model\.bin is a pickle"):
+        locate_adapter(tmp_path)
+
+
 @pytest.mark.parametrize("with_config", [True, False])
 def test_a_link_that_leads_nowhere_is_named(make_adapter: Make, with_config: bool) -> None:
     """The Hub's cache consists of links; cleaning it leaves such ones."""
