@@ -113,7 +113,9 @@ def test_broken_files_are_refused(tmp_path: Path) -> None:
 
 def test_a_folder_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "tokenizer_config.json").mkdir()
-    with pytest.raises(TemplateError, match=r"Cannot read .*tokenizer_config\.json: Is a directory"):
+    with pytest.raises(
+        TemplateError, match=r"Cannot read .*tokenizer_config\.json: Is a directory"
+    ):
         resolve_chat_template([tmp_path])
 
 
