@@ -66,3 +66,10 @@ def test_a_failed_check_of_the_adapter_is_code_1(tmp_path: Path) -> None:
     result = run("export", "merge-and-quantize", base, adapter, "-o", tmp_path / "out")
     refused(result, 1, "effect.zero: found 14 of 14 pairs are exactly zero")
     assert "--allow effect.zero" in result.output
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_a_gguf_lora_is_made_of_one_adapter(count: int, base: Path, tmp_path: Path) -> None:
+    adapters = [write_adapter(tmp_path / f"adapter-{number}") for number in range(count)]
+    result = run("export", "lora-gguf", base, *adapters, "-o", tmp_path / "lora.gguf")
+    refused(result, 2, "Give a base and one adapter")

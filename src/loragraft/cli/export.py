@@ -349,7 +349,7 @@ def lora_gguf(
     from loragraft.cli.output import print_json, print_warnings
     from loragraft.export.lora_gguf import export_lora_gguf
 
-    base, adapters, notes = _resolve(inputs, (), (scale,))
+    base, adapters, notes = _resolve(inputs, (), ())
     if len(adapters) != 1:
         raise click.UsageError("Give a base and one adapter.")
     report = export_lora_gguf(
