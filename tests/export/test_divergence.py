@@ -7,7 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from loragraft.errors import BundleError, CheckFailedError, OutOfMemoryError, OutOfSpaceError
+from loragraft.errors import (
+    BundleError,
+    CheckFailedError,
+    OutOfMemoryError,
+    OutOfSpaceError,
+    TokenizerError,
+)
 from loragraft.export.divergence import (
     Comparison,
     Divergence,
@@ -72,6 +78,12 @@ def test_chunks_hold_the_whole_text(base: Path) -> None:
     chunks = token_chunks(base, text, 100)
     assert all(len(chunk) <= 100 for chunk in chunks)
     assert sum(map(len, chunks)) == len(text.encode())
+
+
+def test_a_tokenizer_that_cannot_be_loaded_is_said(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(TokenizerError, match="transformers cannot load the tokenizer"):
+        token_chunks(tmp_path, "abc")
 
 
 @pytest.mark.slow

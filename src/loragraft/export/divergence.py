@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loragraft.artifact.space import require_disk, require_memory
-from loragraft.errors import BundleError
+from loragraft.errors import BundleError, TokenizerError
 from loragraft.export.gates import GateResult
 from loragraft.export.logits_child import LlamaLogits
 
@@ -159,13 +159,21 @@ def token_chunks(tokenizer_folder: Path, text: str, size: int = CHUNK_TOKENS) ->
 
     Raises:
         MissingExtraError: If transformers is not installed.
+        TokenizerError: If it cannot load the tokenizer.
     """
     from loragraft.export.peft_engine import require_peft
 
     require_peft()
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(str(tokenizer_folder))
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(tokenizer_folder))
+    except Exception as error:  # whatever a broken or unknown file leads to there
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise TokenizerError(
+            f"transformers cannot load the tokenizer of {tokenizer_folder}: {reason} "
+            "Install what it names, or put the tokenizer.json there that save_pretrained makes."
+        ) from error
     ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
     first = list(tokenizer("a")["input_ids"])[:1]
     prefix = first if first and first[0] == tokenizer.bos_token_id else []
