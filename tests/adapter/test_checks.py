@@ -12,7 +12,7 @@ from loragraft.adapter import checks
 from loragraft.adapter.checks import CHECKS, CheckContext, run_checks
 from loragraft.adapter.findings import Finding, Severity, quote, worst
 from loragraft.adapter.reader import open_adapter
-from loragraft.adapter.values import BLOCK_ELEMENTS, scan_values
+from loragraft.adapter.values import BLOCK_BYTES, scan_values
 from loragraft.checkpoint.model import Checkpoint
 from tests.adapter.builders import PREFIX, Arrays, lora_arrays, write_adapter, write_base
 
@@ -224,7 +224,7 @@ def test_a_trained_bias_of_b_counts_as_an_effect(tmp_path: Path) -> None:
 
 
 def test_values_are_scanned_in_blocks(make_adapter: Make) -> None:
-    columns = BLOCK_ELEMENTS // 4 + 3
+    columns = BLOCK_BYTES // 8 + 3
     a = np.zeros((4, columns), np.float16)
     a[3, -1] = np.inf
     arrays = {
