@@ -67,8 +67,10 @@ class FolderContext:
 
     @cached_property
     def leftovers(self) -> tuple[Leftover, ...]:
-        """What a training left beside the adapter."""
-        return find_leftovers(self.path if self.path.is_dir() else self.folder)
+        """What a training left beside the adapter; nothing beside a file of any other folder."""
+        if self.path.is_dir():
+            return find_leftovers(self.path)
+        return find_leftovers(self.folder) if self.config else ()
 
 
 FolderCheck = Callable[[FolderContext], Finding | None]
