@@ -125,7 +125,8 @@ def project(
         if coming == 0 or (spent and spent + coming > BUDGET_ELEMENTS):
             break
         for weight, offset in zip(weights, offsets, strict=True):
-            _read(weight, float(offset), adapter, base, clean)
+            with np.errstate(all="ignore"):  # what overflows or is NaN is left out at the end
+                _read(weight, float(offset), adapter, base, clean)
         spent += coming
         found = _summarise(weights, spent)
         if found is None or found.spread <= TARGET_SPREAD:
@@ -171,8 +172,7 @@ def _read(
             continue
         w = base.rows(weight.tensor, first, stop)
         x = w if clean is None else w - clean.rows(weight.tensor, first, stop)
-        with np.errstate(all="ignore"):
-            weight.add(x, w, b[first:stop] @ a)
+        weight.add(x, w, b[first:stop] @ a)
     base.forget(weight.tensor)
     if clean is not None:
         clean.forget(weight.tensor)

@@ -30,6 +30,7 @@ SECONDS = 120
 BYTES_PER_SECOND = 20 << 20
 """Of a slow disk: added to the time of a large file."""
 _MINIMUM_TORCH = (2, 6)
+_TOO_MUCH = "it needs more memory than its size explains"
 _FORCING = ("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "PYTHONSTARTUP", "PYTHONINSPECT")
 
 
@@ -132,7 +133,7 @@ def _convert(path: Path, out: Path) -> dict[str, Any]:
             return {"error": problem}
         save_file({key: value.detach().clone().contiguous() for key, value in found.items()}, out)
     except MemoryError:
-        return {"error": "it needs more memory than its size explains"}
+        return {"error": _TOO_MUCH}
     except Exception as error:  # whatever a hostile file makes the reader say
         return {"error": _first_words(error)}
     return {"tensors": len(found)}
@@ -158,6 +159,8 @@ def _problem(found: object, size: int) -> str | None:
 def _first_words(error: Exception) -> str:
     """Return what an error says, on one line; torch adds advice to switch the protection off."""
     text = " ".join(f"{type(error).__name__}: {error}".split())
+    if "allocate memory" in text:
+        return _TOO_MUCH
     for marker in ("WeightsUnpickler error: ", "Unsupported"):
         if marker in text:
             text = text[text.index(marker) :]
