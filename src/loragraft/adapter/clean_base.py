@@ -29,12 +29,14 @@ from loragraft.checkpoint.model import Checkpoint
 from loragraft.checkpoint.safetensors import FLOAT_DTYPES
 
 SEED = 20251101
-MAX_WEIGHTS = 96
-"""Weights sampled at most: three layers' worth of every kind, and their factors stay few."""
+MAX_WEIGHTS = 64
+"""Weights sampled at most: nine of each kind, and their factors are soon read."""
 FIRST_ROWS = 8
 """Rows of each weight in the first round; every round doubles what was read."""
 BUDGET_ELEMENTS = 24 << 20
 """Values read of each base: about 50 MB of BF16, and a second or two."""
+USUAL_RANK = 16
+"""Higher ranks cost more for each value, so that fewer are read."""
 TARGET_SPREAD = 0.01
 """Sampling ends when k is known this well: a tenth of what is told apart."""
 NEAR_SPREADS = 3.0
@@ -84,15 +86,19 @@ class _Weight:
         self.xx = self.ww = 0.0
         self.read_rows = 0
 
-    def factors(self, adapter: Adapter) -> tuple[Floats, Floats]:
-        """Return b and a of Δ = b·a in the weight's own layout, scaling included."""
+    def delta(self, adapter: Adapter, first: int, stop: int) -> Floats:
+        """Return some rows of Δ in the weight's own layout."""
         module = self.module
-        a, b = adapter.array(module.a_key), adapter.array(module.b_key)
+        if module.kind == "embedding" or module.fan_in_fan_out:
+            rows, inside = adapter.array(module.a_key).T[first:stop], adapter.array(module.b_key).T
+        elif adapter.location.format == "mlx":  # its factors lie the other way round
+            rows, inside = adapter.array(module.b_key)[first:stop], adapter.array(module.a_key)
+        else:
+            rows, inside = adapter.rows(module.b_key, first, stop), adapter.array(module.a_key)
         for key in (module.a_key, module.b_key):
             adapter.forget(key)
-        if module.kind == "embedding" or module.fan_in_fan_out:
-            a, b = b.T, a.T
-        return b * np.float32(module.scaling), a
+        delta: Floats = (rows * np.float32(module.scaling)) @ inside
+        return delta
 
     def add(self, x: Floats, w: Floats, delta: Floats) -> None:
         """Take some rows in."""
@@ -121,17 +127,17 @@ def project(
     offsets = generator.random(len(weights))
     spent = 0
     while weights:
-        coming = sum(_next_rows(weight) * weight.inputs for weight in weights)
+        coming = sum(_next_cost(weight) for weight in weights)
         if coming == 0 or (spent and spent + coming > BUDGET_ELEMENTS):
             break
         for weight, offset in zip(weights, offsets, strict=True):
             with np.errstate(all="ignore"):  # what overflows or is NaN is left out at the end
                 _read(weight, float(offset), adapter, base, clean)
         spent += coming
-        found = _summarise(weights, spent)
+        found = _summarise(weights)
         if found is None or found.spread <= TARGET_SPREAD:
             return found
-    return _summarise(weights, spent) if weights else None
+    return _summarise(weights) if weights else None
 
 
 def _choose(
@@ -159,6 +165,10 @@ def _next_rows(weight: _Weight) -> int:
     return min(max(FIRST_ROWS, weight.read_rows), weight.rows - weight.read_rows)
 
 
+def _next_cost(weight: _Weight) -> int:
+    return _next_rows(weight) * weight.inputs * max(weight.module.rank, USUAL_RANK) // USUAL_RANK
+
+
 def _read(
     weight: _Weight, offset: float, adapter: Adapter, base: Checkpoint, clean: Checkpoint | None
 ) -> None:
@@ -166,19 +176,18 @@ def _read(
     count = _next_rows(weight)
     start = (int(offset * weight.rows) + weight.read_rows) % weight.rows
     weight.read_rows += count
-    b, a = weight.factors(adapter)
     for first, stop in ((start, min(start + count, weight.rows)), (0, start + count - weight.rows)):
         if stop <= first:
             continue
         w = base.rows(weight.tensor, first, stop)
         x = w if clean is None else w - clean.rows(weight.tensor, first, stop)
-        weight.add(x, w, b[first:stop] @ a)
+        weight.add(x, w, weight.delta(adapter, first, stop))
     base.forget(weight.tensor)
     if clean is not None:
         clean.forget(weight.tensor)
 
 
-def _summarise(weights: list[_Weight], values: int) -> Projection | None:
+def _summarise(weights: list[_Weight]) -> Projection | None:
     used = [w for w in weights if 0 < w.norms.sum() < math.inf and math.isfinite(w.xx + w.ww)]
     used = [w for w in used if np.isfinite(w.products).all()]
     if not used:
@@ -198,7 +207,7 @@ def _summarise(weights: list[_Weight], values: int) -> Projection | None:
             math.sqrt(_variance(w, own)) / float(w.norms.sum())
             for w, own in zip(used, each, strict=True)
         ),
-        values=values,
+        values=sum(w.read_rows * w.inputs for w in used),
     )
 
 
