@@ -100,7 +100,7 @@ def _vocabulary_rows(context: FolderContext, base: Checkpoint) -> tuple[int | No
     """Return how many tokens base and adapter together have rows for, and which of them says so."""
     adapter = context.adapter
     if adapter is not None:
-        kept = {**adapter.saved, **getattr(adapter, "frozen", {})}
+        kept = {**adapter.saved, **adapter.frozen}
         shapes = {name: adapter.tensors[key].shape for name, key in kept.items()}
         rows = _embedding_rows(shapes)
         if rows is not None:
