@@ -55,7 +55,7 @@ def test_the_adapter_that_cost_four_hours(tmp_path: Path) -> None:
     assert findings["name.size"].severity is Severity.FAIL
     findings = found(tmp_path / "b", QWEN, QWEN, source_name="someone/reddit-4b-think")
     assert findings["name.size"].severity is Severity.FAIL
-    assert findings["name.size"].measured == "4B in the name 'someone/reddit-4b-think'"
+    assert findings["name.size"].measured == "4B in the name 'reddit-4b-think'"
     assert "Qwen2.5-1.5B" in findings["name.size"].expected
 
 
@@ -98,6 +98,28 @@ def test_the_given_base_is_counted(tmp_path: Path) -> None:
 def test_another_family_is_a_warning(tmp_path: Path) -> None:
     findings = found(tmp_path, QWEN, QWEN, source_name="gemma-rules")
     assert findings["name.family"].severity is Severity.WARN
+
+
+@pytest.mark.parametrize(
+    ("card", "severity"),
+    [
+        ("---\nlicense: mit\nbase_model: Qwen/Qwen2.5-1.5B\n---\n", Severity.PASS),
+        ("---\nbase_model:\n- unsloth/qwen2.5-1.5b-bnb-4bit\n---\n", Severity.PASS),
+        ("---\nbase_model: Qwen/Qwen3-4B\n---\n", Severity.WARN),
+        ('---\nbase_model: "google/gemma-2-2b"\n---\n', Severity.WARN),
+        ("---\nlicense: mit\n---\nbase_model: Qwen/Qwen3-4B\n", None),
+        ("base_model: Qwen/Qwen3-4B\n", None),
+    ],
+)
+def test_the_model_card_is_held_against_the_claim(
+    card: str, severity: Severity | None, tmp_path: Path
+) -> None:
+    adapter = write_adapter(tmp_path / "adapter", base_model_name_or_path=QWEN)
+    (adapter / "README.md").write_text(card)
+    findings = {f.code: f for f in verify_adapter(VerifyRequest(adapter, values=False)).findings}
+    assert (findings["claim.card"].severity if severity else "claim.card" in findings) == (
+        severity or False
+    )
 
 
 def test_a_claim_of_more_layers_is_false(tmp_path: Path) -> None:

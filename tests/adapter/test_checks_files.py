@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +166,13 @@ def test_tokenizers_are_read_in_every_layout(tmp_path: Path) -> None:
     assert found is not None
     assert found.ids == {"a": 0, "b": 1, "<s>": 2, "<extra>": 3, "<last>": 4}
     assert (found.size, found.beyond(3)) == (5, ["<extra>", "<last>"])
+
+
+def test_a_named_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    for name in ("tokenizer.json", "README.md", "trainer_state.json", "training.yaml"):
+        os.mkfifo(write_adapter(tmp_path / "adapter") / name)
+    request = VerifyRequest(tmp_path / "adapter", since=date(2020, 1, 1))
+    assert verify_adapter(request).findings
 
 
 def test_the_real_tokenizer_fits_its_model(smollm2_checkpoint: Path) -> None:

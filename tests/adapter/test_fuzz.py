@@ -33,6 +33,8 @@ from loragraft.checkpoint.model import Checkpoint
 from loragraft.errors import LoragraftError
 from tests.adapter.builders import CONFIG, PREFIX, lora_arrays, write_base
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = 350
 """Of each of the seven mutations below: 2,450 in all."""
 MEMORY = 1 << 30

@@ -66,8 +66,8 @@ def check_named_size(context: FolderContext) -> Finding | None:
 
 
 def _named_with_size(context: FolderContext) -> NameClaim | None:
-    names = (context.source_name, context.path.name, context.folder.name)
-    claims = (read_name(name) for name in names if name)
+    paths = (str(context.path.resolve()), str(context.folder.resolve()))
+    claims = (read_name(name) for name in (context.source_name, *paths) if name)
     return next((claim for claim in claims if claim.sizes), None)
 
 
@@ -113,7 +113,7 @@ def check_named_family(context: FolderContext) -> Finding | None:
     if any(_related(a, b) for a in named.families for b in claim.families):
         return passed("name.family", ", ".join(named.families), ", ".join(claim.families))
     return warned(
-        "name.family", f"{' and '.join(named.families)} in the name {context.name!r}",
+        "name.family", f"{' and '.join(named.families)} in the name {named.text!r}",
         f"{' and '.join(claim.families)}, as the configuration names {context.claimed}",
         "Find out which is right: the shapes tell, where a base is given.",
     )  # fmt: skip
@@ -122,6 +122,23 @@ def check_named_family(context: FolderContext) -> Finding | None:
 def _related(one: str, other: str) -> bool:
     a, b = one.lower(), other.lower()
     return a in b or b in a
+
+
+def check_card(context: FolderContext) -> Finding | None:
+    """The model card names the base that the configuration claims."""
+    match = _CARD_BASE.match(_read_text(context.folder / "README.md"))
+    if match is None or context.claimed is None:
+        return None
+    card, claim = read_name(match["name"]), read_name(context.claimed)
+    other_size = card.sizes and claim.sizes and not _fits(card.sizes, claim.sizes, _NOMINAL)
+    pairs = [(a, b) for a in card.families for b in claim.families]
+    if not other_size and (not pairs or any(_related(a, b) for a, b in pairs)):
+        return passed("claim.card", match["name"], context.claimed)
+    return warned(
+        "claim.card", f"base_model {match['name']} in README.md",
+        f"{context.claimed}, as in adapter_config.json",
+        "One of the two is false. The shapes tell which, where a base is given.",
+    )  # fmt: skip
 
 
 def check_claimed_depth(context: FolderContext) -> Finding | None:
@@ -185,6 +202,11 @@ def check_packed_base(context: FolderContext) -> Finding | None:
     )  # fmt: skip
 
 
+_CARD_BASE = re.compile(
+    r"\A---\n(?:(?!---)[^\n]*\n){0,200}?base_model:[ \t]*(?:\n[ \t]*-[ \t]*)?"
+    r"[\"']?(?P<name>[\w./-]{1,200})"
+)
+"""``base_model`` in the front matter of a model card, as one name or a list's first."""
 _RSLORA = re.compile(
     r"(?<!\w)(?:peft_|lora_)?use_rslora[\"'\\]{0,3}\s{0,4}[:=]\s{0,4}[\"'\\]{0,3}(?:true|yes|1)(?!\w)",
     re.IGNORECASE,
@@ -268,6 +290,7 @@ def check_dates(context: FolderContext) -> Finding | None:
 CLAIM_CHECKS: tuple[FolderCheck, ...] = (
     check_named_size,
     check_named_family,
+    check_card,
     check_claimed_depth,
     check_quantized_claim,
     check_packed_base,

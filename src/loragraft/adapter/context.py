@@ -62,8 +62,8 @@ class FolderContext:
 
     @property
     def name(self) -> str:
-        """The name it goes by: the one it was had under, or its folder's."""
-        return self.source_name or (self.path if self.path.is_dir() else self.folder).name
+        """The name it goes by: the one it was had under, or its folder's whole path."""
+        return self.source_name or str((self.path if self.path.is_dir() else self.folder).resolve())
 
     @cached_property
     def leftovers(self) -> tuple[Leftover, ...]:

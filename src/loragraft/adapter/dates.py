@@ -65,7 +65,7 @@ def find_dates(folder: Path, weights: Path | None, leftovers: tuple[Leftover, ..
 def _in_record(path: Path) -> Iterator[Dated]:
     """Find dated fields in a file; JSON is written out flat first, so that one rule fits all."""
     try:
-        if path.stat().st_size > _MAX_RECORD_BYTES:
+        if not path.is_file() or path.stat().st_size > _MAX_RECORD_BYTES:
             return
         text = path.read_text(encoding="utf-8", errors="replace")
         if path.suffix == ".json":

@@ -72,6 +72,7 @@ def find_leftovers(folder: Path) -> tuple[Leftover, ...]:
     The adapter's own files in the folder itself are none. Links are not followed; what cannot be
     read is left out.
     """
+    folder = folder.resolve()
     found = list(_walk(folder))
     if _kind(folder.name, FOLDER_KINDS) == "fold":
         found += [

@@ -77,7 +77,7 @@ class NameClaim:
     """What a name says; empty where it says nothing.
 
     Attributes:
-        text: The name.
+        text: The part of the name that was read.
         families: Model families in it.
         sizes: Parameters of the base in units of 10⁹: every reading of every size in it, the
             likelier first ("1-5b" can be 1.5 or 5).
@@ -114,12 +114,13 @@ def read_name(text: str) -> NameClaim:
     >>> read_name("llama-3.1-lora-r16-4bit-v2").size is None
     True
     """
-    name = _last_part(text).lower()
+    part = _last_part(text)
+    name = part.lower()
     families, rest = _take_families(name)
     found = [match for match in _SIZE.finditer(rest) if not _COUNTED.match(rest, match.end())]
     sizes = dict.fromkeys(size for match in found for size in _readings(match))
     effective = any(match["effective"] for match in found)
-    return NameClaim(text, families, tuple(sizes), effective, _quantization(name))
+    return NameClaim(part, families, tuple(sizes), effective, _quantization(name))
 
 
 def format_size(billions: float) -> str:

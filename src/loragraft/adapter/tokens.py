@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -47,8 +48,9 @@ def read_token_ids(folder: Path) -> TokenIds | None:
     stamps = []
     for name in (TOKENIZER_JSON, VOCAB_JSON, ADDED_TOKENS, TOKENIZER_CONFIG):
         try:
-            stat = (folder / name).stat()
-            stamps.append((stat.st_size, stat.st_mtime_ns))
+            found = (folder / name).stat()
+            usual = stat.S_ISREG(found.st_mode)  # a named pipe would be waited for
+            stamps.append((found.st_size, found.st_mtime_ns) if usual else (-1, -1))
         except (OSError, ValueError):
             stamps.append((-1, -1))
     return _read(folder, tuple(stamps))
@@ -62,7 +64,7 @@ def _read(folder: Path, stamps: tuple[tuple[int, int], ...]) -> TokenIds | None:
     if not has_json and not has_vocab:
         return None
     try:
-        found = dict(_of_json(folder) if has_json else _of_vocab(folder))
+        found = dict(_of_json(folder) if has_json else _pairs(_load(folder / VOCAB_JSON)))
         found.update(_of_settings(folder))
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         reason = str(error) or type(error).__name__
@@ -90,10 +92,6 @@ def _of_json(folder: Path) -> Iterator[tuple[str, int]]:
     yield from _pairs(vocabulary)
     added = {entry["content"]: entry["id"] for entry in content.get("added_tokens") or []}
     yield from _pairs(added)
-
-
-def _of_vocab(folder: Path) -> Iterator[tuple[str, int]]:
-    yield from _pairs(_load(folder / VOCAB_JSON))
 
 
 def _of_settings(folder: Path) -> Iterator[tuple[str, int]]:

@@ -177,7 +177,7 @@ def _run(
     for check in checks:
         try:
             finding = check(context)
-        except InputError as error:
+        except (InputError, OSError) as error:
             finding = finding_of("unchecked", error, "an adapter that every check can be made of")
         if finding is not None:
             yield finding
