@@ -73,6 +73,13 @@ def empty(adapter: Path, base: Path) -> None:
     (adapter / "adapter_model.safetensors").write_bytes(b"")
 
 
+def bloat_header(adapter: Path, base: Path) -> None:
+    header = json.dumps({f"t{n}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+                         for n in range(450_000)}).encode()  # fmt: skip
+    content = len(header).to_bytes(8, "little") + header
+    (adapter / "adapter_model.safetensors").write_bytes(content)
+
+
 def break_config(adapter: Path, base: Path) -> None:
     (adapter / "adapter_config.json").write_text("{")
 
@@ -119,6 +126,7 @@ BROKEN: dict[str, Case] = {
     "truncated": Case("file.header", spoil=truncate),
     "header only": Case("file.header", spoil=keep_header),
     "empty file": Case("file.header", spoil=empty),
+    "huge header": Case("file.header", spoil=bloat_header),
     "no weights": Case("file.missing", spoil=remove_weights),
     "broken config": Case("file.config", spoil=break_config),
     "config PEFT refuses": Case("file.config", config={"r": "four"}),

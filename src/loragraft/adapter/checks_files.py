@@ -140,8 +140,10 @@ def check_vocabulary_shipped(context: FolderContext) -> Finding | None:
 def check_tokenizer_ids(context: FolderContext) -> Finding | None:
     """The tokenizer shipped gives the base's tokens the base's ids."""
     own = read_token_ids(context.folder)
-    base = None if context.base is None else read_token_ids(context.base.folder)
-    if own is None or base is None or own.problem or base.problem:
+    if own is None or own.problem or context.base is None:
+        return None
+    base = read_token_ids(context.base.folder)
+    if base is None or base.problem:
         return None
     moved = [token for token, number in own.ids.items() if base.ids.get(token, number) != number]
     if moved:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from loragraft.adapter.findings import Finding, failed, passed, warned
+from loragraft.adapter.findings import Finding, Severity, failed, passed, warned
 from loragraft.adapter.locate import (
     CONFIG_NAME,
     PICKLE_NAMES,
@@ -22,6 +22,9 @@ from loragraft.adapter.pickled import SUFFIXES, convert_pickle
 from loragraft.adapter.reader import Adapter, open_adapter
 from loragraft.checkpoint.safetensors import read_header
 from loragraft.errors import AdapterError, CheckpointError, InputError, UnsupportedError
+
+MAX_HEADER_BYTES = 24 << 20
+"""A mixture of 128 experts with a pair on each has some 12 MB; parsed, 24 take half a gigabyte."""
 
 _EXPECTED = {
     "file.config": "an adapter_config.json that PEFT can read",
@@ -99,12 +102,26 @@ def _not_located(path: Path, error: AdapterError) -> Opening:
     weights = _find_weights(path)
     if weights is None:
         return _broken(_folder(path), "file.missing", error)
+    header = _judge_header(weights)
+    more = [header] if header.severity is Severity.FAIL else []
+    return _broken(weights.parent, "file.config", error, *more)
+
+
+def _judge_header(weights: Path) -> Finding:
+    """Say whether a file's header can be read and the file is whole."""
     try:
-        read_header(weights)
-    except CheckpointError as broken:
-        header = finding_of("file.header", broken, _EXPECTED["file.header"])
-        return _broken(weights.parent, "file.config", error, header)
-    return _broken(weights.parent, "file.config", error)
+        with weights.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+        if MAX_HEADER_BYTES < length <= weights.stat().st_size:
+            return failed(
+                "file.header", f"a header of {length:,} bytes",
+                f"{MAX_HEADER_BYTES:,} bytes at most: names and shapes of an adapter's tensors",
+                "No training writes such a file. Do not load it.",
+            )  # fmt: skip
+        tensors, _ = read_header(weights)
+    except (CheckpointError, OSError) as error:
+        return finding_of("file.header", error, _EXPECTED["file.header"])
+    return passed("file.header", f"{len(tensors)} tensors, the file is whole", "a whole file")
 
 
 def _find_weights(path: Path) -> Path | None:
@@ -129,11 +146,9 @@ def _first(folder: Path, names: tuple[str, ...]) -> Path | None:
 
 
 def _open_located(path: Path, location: AdapterLocation, stack: ExitStack) -> Opening:
-    config = _config(location.folder)
-    try:
-        tensors, _ = read_header(location.weights)
-    except CheckpointError as error:
-        return _broken(location.folder, "file.header", error)
+    header = _judge_header(location.weights)
+    if header.severity is Severity.FAIL:
+        return Opening(location.folder, _config(location.folder), None, (header,))
     try:
         adapter = stack.enter_context(open_adapter(path))
     except UnsupportedError as error:
@@ -141,8 +156,7 @@ def _open_located(path: Path, location: AdapterLocation, stack: ExitStack) -> Op
     except AdapterError as error:
         return _broken(location.folder, "file.config", error)
     notes = [passed("file.location", note.rstrip("."), "an adapter") for note in location.notes]
-    header = passed("file.header", f"{len(tensors)} tensors, the file is whole", "a whole file")
-    return Opening(location.folder, config, adapter, (header, *notes))
+    return Opening(location.folder, dict(adapter.config.raw), adapter, (header, *notes))
 
 
 def _open_pickle(

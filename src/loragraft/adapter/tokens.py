@@ -14,8 +14,10 @@ TOKENIZER_JSON = "tokenizer.json"
 VOCAB_JSON = "vocab.json"
 ADDED_TOKENS = "added_tokens.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
-_MAX_BYTES = 256 << 20
+_MAX_BYTES = 64 << 20
 """Of one file; the largest vocabularies have some 35 MB."""
+_MAX_PARTS = 3_000_000
+"""Of one kind of part; Gemma has 0.6 million merges. Parsed, each takes some hundred bytes."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,10 @@ def _read(folder: Path, stamps: tuple[tuple[int, int], ...]) -> TokenIds | None:
 
 
 def _load(path: Path) -> Any:  # noqa: ANN401 - JSON
-    return json.loads(path.read_bytes())
+    raw = path.read_bytes()
+    if any(raw.count(sign) > _MAX_PARTS for sign in (b"[", b"{", b":")):
+        raise ValueError(f"{path.name} holds more parts than any vocabulary")
+    return json.loads(raw)
 
 
 def _pairs(values: Mapping[str, Any]) -> Iterator[tuple[str, int]]:

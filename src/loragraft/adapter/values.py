@@ -125,7 +125,8 @@ def _judge_bits(part: NDArray[np.uint8], dtype: str) -> tuple[int, bool]:
 def _judge_decoded(part: NDArray[np.uint8], dtype: str) -> tuple[int, bool]:
     """Judge a block of F64 as the float32 it becomes, in which it may overflow."""
     values = decode_float32(part.data, dtype)
-    return values.size - int(np.count_nonzero(np.isfinite(values))), bool(values.any())
+    with np.errstate(invalid="ignore"):  # NaN that signals
+        return values.size - int(np.count_nonzero(np.isfinite(values))), bool(values.any())
 
 
 def without_effect(module: LoraModule, zero: frozenset[str]) -> bool:
