@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from loragraft.checkpoint.bases import full_precision_name
-from loragraft.checkpoint.hub import is_network_error
-from loragraft.errors import CheckpointError, InputError, UnavailableError
+from loragraft.checkpoint.hub import explain_hub, is_network_error
+from loragraft.errors import CheckpointError, InputError
 
 _REPOSITORY = re.compile(r"(?P<id>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[\w./-]+))?")
 
@@ -19,6 +18,7 @@ BASE_PATTERNS = ("*.safetensors", "*.json", "*.jinja", "tokenizer.model", "*.txt
 ADAPTER_PATTERNS = ("adapter*", "*.json", "*.jinja", "tokenizer.model", "checkpoint-*/adapter*")
 _OTHER_WEIGHTS = (".bin", ".gguf", ".pt", ".pth", ".onnx", ".msgpack", ".h5")
 _LISTED = 4
+_NOT_HERE = "is no folder here, not in the Hub's cache, and could not be downloaded"
 _SHOWN = 200
 """Characters of a name that a message repeats: an adapter's claim may be of any length."""
 
@@ -80,39 +80,8 @@ def resolve_folder(text: str, patterns: Sequence[str], what: str) -> Resolved:
 def _snapshot(repository: str, revision: str | None, patterns: Sequence[str]) -> Path:
     from huggingface_hub import snapshot_download
 
-    with _explain_hub(repository):
+    with explain_hub(repository, _NOT_HERE):
         return Path(snapshot_download(repository, revision=revision, allow_patterns=list(patterns)))
-
-
-@contextmanager
-def _explain_hub(repository: str) -> Iterator[None]:
-    """Turn the Hub client's errors into ours."""
-    from huggingface_hub import errors
-
-    try:
-        yield
-    except errors.GatedRepoError:
-        raise UnavailableError(
-            f"{repository} is gated. Accept its licence on its page at the Hub, then log in with "
-            "`hf auth login` and run the command again."
-        ) from None
-    except errors.RevisionNotFoundError:
-        raise InputError(f"{repository} has no such revision. Leave @revision out.") from None
-    except errors.RepositoryNotFoundError:
-        raise InputError(
-            f"There is no path and no public repository {repository}. Check the spelling; for a "
-            "private one log in with `hf auth login`."
-        ) from None
-    except errors.HFValidationError as error:
-        raise InputError(f"{repository} cannot name a repository: {error}") from None
-    except Exception as error:
-        if not is_network_error(error):
-            raise
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UnavailableError(
-            f"{repository} is no folder here, not in the Hub's cache, and could not be "
-            f"downloaded: {reason} Check the connection, or give the path of a local copy."
-        ) from None
 
 
 def resolve_checkpoint(text: str) -> Resolved:
