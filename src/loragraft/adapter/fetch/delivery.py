@@ -56,9 +56,17 @@ def open_parcel(
     """
     folder = clear_folder(work / "parcel")
     if archive_kind(file, name) is not None:
-        return folder, unpack(file, folder, limits, progress)
+        notes = unpack(file, folder, limits, progress)
+        return without_wrapping(folder), notes
     file.replace(folder / safe_name(name).name)
     return folder, []
+
+
+def without_wrapping(folder: Path) -> Path:
+    """Return the one folder that an archive holds at its top, or the folder itself."""
+    children = list(folder.iterdir())
+    alone = len(children) == 1 and children[0].is_dir()
+    return children[0] if alone else folder
 
 
 @contextmanager
@@ -66,12 +74,12 @@ def watch_growth(folder: Path, stage: str, total: int, progress: Progress) -> It
     """Tell a progress how a folder grows while another program writes into it."""
     progress.begin(stage, total)
     done = threading.Event()
-    start = _size(folder)
+    start = folder_bytes(folder)
 
     def watch() -> None:
         seen = start
         while not done.wait(_LOOK_SECONDS):
-            now = _size(folder)
+            now = folder_bytes(folder)
             if now > seen:
                 progress.advance(now - seen)
                 seen = now
@@ -85,7 +93,8 @@ def watch_growth(folder: Path, stage: str, total: int, progress: Progress) -> It
         thread.join()
 
 
-def _size(folder: Path) -> int:
+def folder_bytes(folder: Path) -> int:
+    """Return the size of all files in a folder, which may change meanwhile."""
     total = 0
     for path in folder.rglob("*"):
         try:

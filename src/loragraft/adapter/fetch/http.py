@@ -6,12 +6,9 @@ file has changed meanwhile, the server sends the whole of it, and the old bytes 
 
 from __future__ import annotations
 
-import random
 import re
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import timedelta
 from email.message import Message
 from email.utils import parsedate_to_datetime
@@ -20,6 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from loragraft.adapter.fetch.part import Download, Part, too_large
+from loragraft.adapter.fetch.retry import PASSING, Retry
 from loragraft.adapter.fetch.urls import check_url, redact_url, without_query
 from loragraft.artifact.progress import Progress, Silent
 from loragraft.artifact.space import format_bytes, require_disk
@@ -33,32 +31,8 @@ MAX_REDIRECTS = 8
 _CONNECT_SECONDS, _READ_SECONDS = 15.0, 60.0
 _PROGRESS = 1 << 20
 """Bytes that an attempt must bring for the count of failures to start again."""
-_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""Answers that another time may be different."""
 _STRONG_DATE = timedelta(seconds=60)
 """RFC 9110, 8.8.2.2: a date this much older than the answer can stand for the content."""
-
-
-@dataclass(frozen=True)
-class Retry:
-    """How often to try again, and how long to wait before.
-
-    Attributes:
-        attempts: Failures in a row, without a MiB between them, after which to give up.
-        first: Seconds before the second try; doubled for each further one.
-        longest: Seconds at most, also where the server asks for more.
-        sleep: What waits.
-    """
-
-    attempts: int = 5
-    first: float = 1.0
-    longest: float = 30.0
-    sleep: Callable[[float], object] = field(default=time.sleep, repr=False)
-
-    def wait(self, failures: int, asked: float | None) -> None:
-        """Wait as long as the server asked, or as the number of failures says."""
-        delay = self.first * 2.0 ** (failures - 1) * random.uniform(0.75, 1.25)
-        self.sleep(min(delay if asked is None else asked, self.longest))
 
 
 class _AgainError(Exception):
@@ -244,7 +218,7 @@ def _continue(response: httpx.Response, part: Part) -> int:
 def _refused(response: httpx.Response, url: str) -> Exception:
     """Return the error for an answer without the file."""
     status, shown = response.status_code, redact_url(url)
-    if status in _AGAIN:
+    if status in PASSING:
         after = response.headers.get("retry-after", "")
         return _AgainError(
             f"The server answers {status}.", float(after) if after.isdecimal() else None

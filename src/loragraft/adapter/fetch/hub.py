@@ -1,25 +1,26 @@
-"""Fetch from the Hugging Face Hub, with its own client: pinned, resumed and checked by hash."""
+"""Fetch from the Hugging Face Hub through its client: pinned, resumed and checked by hash."""
 
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
-from loragraft.adapter.fetch.delivery import Delivery, watch_growth
+from loragraft.adapter.fetch.delivery import Delivery
+from loragraft.adapter.fetch.growing import GrowingFile
 from loragraft.adapter.fetch.limits import Limits
 from loragraft.adapter.fetch.names import SafeNames
 from loragraft.adapter.fetch.part import too_large
+from loragraft.adapter.fetch.retry import PASSING, Retry
 from loragraft.adapter.fetch.sources import Source
 from loragraft.adapter.locate import CONFIG_NAME
 from loragraft.artifact.hashing import sha256_file
 from loragraft.artifact.progress import Progress
-from loragraft.artifact.space import explain_full_disk, format_bytes, require_disk
-from loragraft.checkpoint.hub import explain_hub
+from loragraft.artifact.space import format_bytes, require_disk
+from loragraft.checkpoint.hub import explain_hub, is_network_error
 from loragraft.errors import AdapterError, InputError, UnavailableError
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ SentenceTransformer's further modules (``2_Dense/model.safetensors``)."""
 _LARGEST_TEXT = 64 << 20
 """Bytes of a JSON file or a card: a tokenizer.json has up to 35 MB, beyond are training data."""
 _LISTED = 6
-_WORKERS = 4
+PARTS = ".parts"
+"""Folder of files that have begun to arrive; no file of a repository is wanted from it."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,12 @@ class HubFile:
 
 
 def fetch_hub(
-    source: Source, work: Path, limits: Limits, progress: Progress, include: Sequence[str] = ()
+    source: Source,
+    work: Path,
+    limits: Limits,
+    progress: Progress,
+    retry: Retry,
+    include: Sequence[str] = (),
 ) -> Delivery:
     """Download an adapter's files of a repository into a work folder.
 
@@ -67,6 +74,7 @@ def fetch_hub(
         work: Where to; what an earlier run left there is gone on with.
         limits: What may come.
         progress: Who wants to know.
+        retry: How often to try again.
         include: Patterns of further files that are wanted.
 
     Raises:
@@ -74,14 +82,18 @@ def fetch_hub(
         AdapterError: If it holds no adapter.
         UnavailableError: If it is gated, cannot be reached, or arrives damaged.
     """
+    from huggingface_hub import constants
+
     with explain_hub(str(source), "could not be fetched"):
-        info = _describe(source)
+        info = _insist(lambda: _describe(source), retry, progress)
     files = _files(info)
     wanted = [file for file in files if _is_wanted(file, include)]
     _require_adapter(source, files, wanted)
     _check_limits(source, wanted, limits)
     folder = work / "hub"
-    _download(source, str(info.sha), wanted, folder, progress)
+    folder.mkdir(parents=True, exist_ok=True)
+    resumed = sum(_there(folder, file) for file in wanted)
+    _download(source, str(info.sha), wanted, folder, retry, progress)
     _check_hashes(source, wanted, folder)
     left = [file for file in files if file not in wanted]
     return Delivery(
@@ -91,11 +103,18 @@ def fetch_hub(
         origin={
             "repository": source.address,
             "repository_type": source.what,
+            "endpoint": constants.ENDPOINT,
             "last_modified": info.last_modified,
             "left_out": [{"name": file.name, "bytes": file.size} for file in left],
         },
         notes=tuple(_notes(left)),
+        resumed=resumed,
     )
+
+
+def _there(folder: Path, file: HubFile) -> int:
+    """Return how many bytes of a file an earlier run has brought."""
+    return file.size if _has_size(folder / file.name, file.size) else _part(folder, file).size
 
 
 def _describe(source: Source) -> ModelInfo | DatasetInfo:
@@ -155,45 +174,122 @@ def _check_limits(source: Source, wanted: list[HubFile], limits: Limits) -> None
         )
 
 
+_Result = TypeVar("_Result")
+
+
+def _insist(action: Callable[[], _Result], retry: Retry, progress: Progress) -> _Result:
+    """Try again what fails for a moment: the Hub's client itself gives up at a 5xx or a reset."""
+    failures = 0
+    while True:
+        try:
+            return action()
+        except Exception as error:
+            failures += 1
+            if failures >= retry.attempts or not _is_passing(error):
+                raise
+            progress.note(f"The Hub: {type(error).__name__}. Trying again.")
+            retry.wait(failures, None)
+
+
+def _is_passing(error: BaseException) -> bool:
+    """Whether the client's error may be gone the next time."""
+    from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    response = getattr(error, "response", None)
+    if response is not None:
+        return response.status_code in PASSING
+    if isinstance(error, LocalEntryNotFoundError):  # raised where asking for the file failed
+        return error.__cause__ is not None and _is_passing(error.__cause__)
+    if isinstance(error, OfflineModeIsEnabled) or not isinstance(error, Exception):
+        return False
+    if isinstance(error, OSError):
+        return isinstance(error, (ConnectionError, TimeoutError))
+    return is_network_error(error)
+
+
 def _download(
-    source: Source, commit: str, wanted: list[HubFile], folder: Path, progress: Progress
+    source: Source,
+    commit: str,
+    wanted: list[HubFile],
+    folder: Path,
+    retry: Retry,
+    progress: Progress,
 ) -> None:
-    from huggingface_hub import snapshot_download
+    """Bring the files that are not there yet, one after the other."""
     from huggingface_hub.utils.tqdm import (
         are_progress_bars_disabled,
         disable_progress_bars,
         enable_progress_bars,
     )
 
-    folder.mkdir(parents=True, exist_ok=True)
-    total = sum(file.size for file in wanted)
-    missing = sum(file.size for file in wanted if not _has_size(folder / file.name, file.size))
-    require_disk(folder, missing, "The download")
+    missing = [file for file in wanted if not _has_size(folder / file.name, file.size)]
+    total = sum(file.size for file in missing) - sum(_part(folder, f).size for f in missing)
+    require_disk(folder, total, "The download")
+    progress.begin(f"Downloading {source.address}", total)
     shown = not are_progress_bars_disabled()
     disable_progress_bars()
     try:
-        with (
-            watch_growth(folder, f"Downloading {source.address}", total, progress),
-            explain_hub(str(source), "could not be fetched whole"),
-            explain_full_disk(folder, missing),
-        ):
-            snapshot_download(
-                source.address,
-                repo_type=source.what,
-                revision=commit,
-                allow_patterns=[_literal(file.name) for file in wanted],
-                local_dir=folder,
-                max_workers=_WORKERS,
-                library_name="loragraft",
-            )
+        for file in missing:
+            with explain_hub(str(source), "could not be fetched whole"):
+                _bring_file(source, commit, file, folder, retry, progress)
     finally:
         if shown:
             enable_progress_bars()
 
 
-def _literal(name: str) -> str:
-    """Escape what fnmatch would take for a pattern."""
-    return re.sub(r"([*?\[])", r"[\1]", name)
+def _bring_file(
+    source: Source, commit: str, file: HubFile, folder: Path, retry: Retry, progress: Progress
+) -> None:
+    """Bring one file, or the rest of it.
+
+    ``snapshot_download`` throws a part away when its process ends (read in huggingface_hub 2.4),
+    and an adapter of some GiB should survive that: so its inner function is called.
+    """
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+
+    url = hf_hub_url(source.address, file.name, repo_type=source.what, revision=commit)
+    part = _part(folder, file)
+    part.path.parent.mkdir(parents=True, exist_ok=True)
+
+    def bring() -> None:
+        with GrowingFile(part.path, file.size, progress) as growing:
+            http_get(
+                url,
+                growing,
+                resume_size=growing.tell(),
+                headers=build_hf_headers(library_name="loragraft"),
+                expected_size=file.size,
+            )
+
+    try:
+        if part.size < file.size or not part.path.exists():
+            _insist(bring, retry, progress)
+    finally:
+        # What is too long, or whole but refused by the client, is of no use to another run.
+        if part.size > file.size:
+            part.path.unlink()
+    target = folder / file.name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part.path.replace(target)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The bytes of a file that are there so far, under the hash of its content."""
+
+    path: Path
+
+    @property
+    def size(self) -> int:
+        return self.path.stat().st_size if self.path.exists() else 0
+
+
+def _part(folder: Path, file: HubFile) -> _Part:
+    key = file.sha256 or file.blob or file.name
+    name = hashlib.sha256(f"{file.name}\0{key}".encode()).hexdigest()
+    return _Part(folder / PARTS / f"{name[:32]}.part")
 
 
 def _has_size(path: Path, size: int) -> bool:
@@ -204,7 +300,6 @@ def _check_hashes(source: Source, wanted: list[HubFile], folder: Path) -> None:
     """Compare what arrived with what the Hub lists; a damaged file is deleted."""
     for file in wanted:
         path = folder / file.name
-        # Where the connection breaks the Hub's client may hand back the folder as it is.
         if not _has_size(path, file.size):
             raise UnavailableError(
                 f"{file.name} of {source} did not arrive whole. Run the same command again: it "
@@ -241,17 +336,3 @@ def _notes(left: list[HubFile]) -> list[str]:
     return [
         f"{len(left)} files ({total}) do not belong to an adapter and stay there: {shown}{more}"
     ]
-
-
-def origin_url(source: Source, endpoint: str, commit: str) -> str:
-    """Return the page of the exact revision."""
-    prefix = "datasets/" if source.what == "dataset" else ""
-    return f"{endpoint}/{prefix}{source.address}/tree/{commit}"
-
-
-def hub_endpoint() -> str:
-    """Return the Hub that is asked."""
-    from huggingface_hub import constants
-
-    value: Any = constants.ENDPOINT
-    return str(value)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loragraft.adapter.fetch.delivery import Delivery, list_files, open_parcel
+from loragraft.adapter.fetch.delivery import Delivery, folder_bytes, list_files, open_parcel
 from loragraft.adapter.fetch.limits import DEFAULT_LIMITS, Limits
 from loragraft.adapter.fetch.names import WORK
 from loragraft.adapter.fetch.record import (
@@ -19,6 +19,7 @@ from loragraft.adapter.fetch.record import (
     now,
     write_record,
 )
+from loragraft.adapter.fetch.retry import Retry
 from loragraft.adapter.fetch.sources import Source, parse_source
 from loragraft.adapter.fetch.urls import redact_url
 from loragraft.adapter.findings import Finding, Severity, failed, worst
@@ -79,6 +80,7 @@ def fetch(
     replace: bool = False,
     include: Sequence[str] = (),
     limits: Limits = DEFAULT_LIMITS,
+    retry: Retry | None = None,
     progress: Progress | None = None,
 ) -> FetchReport:
     """Fetch an adapter into a folder, which appears whole or not at all.
@@ -93,6 +95,7 @@ def fetch(
         replace: Whether a folder that loragraft wrote there gives way.
         include: Patterns of further files of a Hub repository that are wanted.
         limits: How much may come.
+        retry: How often to try again what fails on the way.
         progress: Who wants to know.
 
     Returns:
@@ -115,12 +118,12 @@ def fetch(
     with Staging(out.parent, out.name, replace=replace) as staging:
         work = _begin(staging, f"fetch 1 {_shown(found)} {sorted(include)}")
         try:
-            delivery = _bring(found, work, limits, progress, include)
+            delivery = _bring(found, work, limits, progress, retry or Retry(), include)
             files, renamed = adopt(delivery.folder, delivery.files, staging.folder, progress)
             upstream = check_upstream(staging.folder, files)
         except LoragraftError as error:
             # Where another run would end in the same way, or nothing came, nothing is kept.
-            if isinstance(error, InputError) or not list_files(work):
+            if isinstance(error, InputError) or not folder_bytes(work):
                 staging.journal_path.unlink(missing_ok=True)
             raise
         shutil.rmtree(work)
@@ -184,18 +187,23 @@ def _begin(staging: Staging, key: str) -> Path:
 
 
 def _bring(
-    source: Source, work: Path, limits: Limits, progress: Progress, include: Sequence[str]
+    source: Source,
+    work: Path,
+    limits: Limits,
+    progress: Progress,
+    retry: Retry,
+    include: Sequence[str],
 ) -> Delivery:
     if source.kind == "hf":
         from loragraft.adapter.fetch.hub import fetch_hub
 
-        return fetch_hub(source, work, limits, progress, include)
+        return fetch_hub(source, work, limits, progress, retry, include)
     if include:
         raise InputError(f"--include is for Hub repositories; {source} is fetched whole.")
     if source.kind == "kaggle":
         from loragraft.adapter.fetch.kaggle import fetch_kaggle
 
-        return fetch_kaggle(source, work, limits, progress)
+        return fetch_kaggle(source, work, limits, progress, retry)
     if source.kind == "rclone":
         from loragraft.adapter.fetch.rclone import fetch_rclone
 
@@ -204,14 +212,16 @@ def _bring(
         from loragraft.adapter.fetch.local import fetch_local
 
         return fetch_local(source, work, limits, progress)
-    return _bring_url(source, work, limits, progress)
+    return _bring_url(source, work, limits, progress, retry)
 
 
-def _bring_url(source: Source, work: Path, limits: Limits, progress: Progress) -> Delivery:
+def _bring_url(
+    source: Source, work: Path, limits: Limits, progress: Progress, retry: Retry
+) -> Delivery:
     from loragraft.adapter.fetch.http import download
 
     most = min(limits.total_bytes, limits.file_bytes)
-    got = download(source.address, work / "download", limit=most, progress=progress)
+    got = download(source.address, work / "download", limit=most, retry=retry, progress=progress)
     folder, notes = open_parcel(got.path, got.name, work, limits, progress)
     return Delivery(
         folder=folder,

@@ -20,6 +20,7 @@ from loragraft.adapter.fetch.delivery import Delivery, list_files, open_parcel
 from loragraft.adapter.fetch.http import download
 from loragraft.adapter.fetch.limits import Limits
 from loragraft.adapter.fetch.part import Download, too_large
+from loragraft.adapter.fetch.retry import Retry
 from loragraft.adapter.fetch.sources import Source
 from loragraft.artifact.progress import Progress
 from loragraft.errors import InputError, MissingExtraError, UnavailableError
@@ -106,7 +107,9 @@ def _explain_status(what: str, error: Any) -> Exception:  # noqa: ANN401 - of re
     return UnavailableError(f"Kaggle answers {status} for {what}. Try again later.")
 
 
-def fetch_kaggle(source: Source, work: Path, limits: Limits, progress: Progress) -> Delivery:
+def fetch_kaggle(
+    source: Source, work: Path, limits: Limits, progress: Progress, retry: Retry
+) -> Delivery:
     """Download a dataset or a model of Kaggle into a work folder, and unpack it.
 
     Args:
@@ -114,6 +117,7 @@ def fetch_kaggle(source: Source, work: Path, limits: Limits, progress: Progress)
         work: Where to; what an earlier run left there is gone on with.
         limits: What may come.
         progress: Who wants to know.
+        retry: How often to try again.
 
     Raises:
         InputError: If there is no such upload, or it is too large.
@@ -131,6 +135,7 @@ def fetch_kaggle(source: Source, work: Path, limits: Limits, progress: Progress)
         work / "kaggle.archive",
         limit=limits.total_bytes,
         identity=f"kaggle:{source.address}@{upload.version}",
+        retry=retry,
         progress=progress,
     )
     _check_md5(source, got)

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from loragraft.adapter.fetch.archive import archive_kind, unpack
-from loragraft.adapter.fetch.delivery import Delivery, list_files
+from loragraft.adapter.fetch.delivery import Delivery, list_files, without_wrapping
 from loragraft.adapter.fetch.limits import Limits
 from loragraft.adapter.fetch.part import too_large
 from loragraft.adapter.fetch.record import clear_folder
@@ -45,6 +45,7 @@ def fetch_local(source: Source, work: Path, limits: Limits, progress: Progress) 
         notes = _copy(path, folder, limits, progress)
     elif archive_kind(path) is not None:
         notes = unpack(path, folder, limits, progress)
+        folder = without_wrapping(folder)
         origin["archive_bytes"] = str(path.stat().st_size)
     else:
         raise InputError(f"{path} is neither a folder nor an archive. Give the adapter's folder.")

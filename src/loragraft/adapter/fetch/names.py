@@ -23,7 +23,7 @@ _MAX_BYTES = 1000
 _MAX_DEPTH = 16
 _REPLACED = re.compile(r'[\x00-\x1f\x7f<>:"|?*\ud800-\udfff]')
 _DRIVE = re.compile(r"[A-Za-z]:")
-_RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.I)
+_RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³]) *(\..*)?", re.I)
 _RUBBISH = re.compile(r"(.*/)?(__MACOSX/.*|\._[^/]*|\.DS_Store|Thumbs\.db|desktop\.ini)")
 
 

@@ -103,9 +103,10 @@ def _parse(text: str) -> Source:
     if scheme == "rclone":
         return _rclone(rest, text)
     if scheme.lower() in ("https", "http"):
-        return _page(text) or Source("https", check_url(text))
+        url = check_url(text)
+        return _page(url) or Source("https", url)
     path = Path(text).expanduser()
-    if path.exists():
+    if text and path.exists():
         return Source("local", str(path))
     if _HUB.fullmatch(text) and not text.startswith(("datasets/", "models/")):
         return _hub(text, text)
