@@ -143,5 +143,5 @@ def finish(process: subprocess.Popen[str]) -> dict[str, Any]:
     """Wait for a fetch and return its report, or the error it ended with."""
     stdout, stderr = process.communicate(timeout=120)
     assert "Traceback" not in stderr, stderr
-    value: dict[str, Any] = json.loads(stdout.splitlines()[-1])
+    value: dict[str, Any] = json.loads(stdout)  # and nothing else
     return value

@@ -42,6 +42,7 @@ class Kaggle:
         self.calls: list[tuple[str, dict[str, Any], dict[str, str]]] = []
         self.lists: dict[str, list[dict[str, Any]]] = {}
         self.served = Served(archive, headers={"x-goog-hash": f"md5={md5(archive)}"})
+        server.headers["X-Kaggle-HubVersion"] = "99.0"  # makes the client advise an upgrade
         server.routes[API] = self._api
         server.files[ARCHIVE] = self.served
 

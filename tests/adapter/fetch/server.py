@@ -58,6 +58,7 @@ class FileServer(ThreadingHTTPServer):
         self.files: dict[str, Served] = {}
         self.routes: dict[str, Callable[[Handler, Request], None]] = {}
         self.requests: list[Request] = []
+        self.headers: dict[str, str] = {}
         self.stall: threading.Event | None = None
 
     @property
@@ -107,7 +108,8 @@ class Handler(BaseHTTPRequestHandler):
         """Send a small answer."""
         request.status = status
         self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+        always = {"Content-Length": str(len(body)), **self.server.headers}
+        for name, value in {**always, **headers}.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":

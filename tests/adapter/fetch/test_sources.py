@@ -82,7 +82,8 @@ def test_a_path_is_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     "text",
     [
         "", "name", "a/b/c", "./a/b", "hf:", "hf:name", "hf:a/b/c", "hf:a/b@", "hf:../b",
-        "hf:-a b/c", "kaggle:x", "kaggle:a/b@main", "kaggle:a/b/c", "kaggle:../x", "rclone:", "rclone:nothing",
+        "hf:-a b/c", "kaggle:x",
+        "kaggle:a/b@main", "kaggle:a/b/c", "kaggle:../x", "rclone:", "rclone:nothing",
         "rclone::local:/etc", "rclone:-x:y", "rclone:a,ssh=evil:y", "rclone:--config=x:y",
         "http://example.org/x.zip", "https://", "https:///x", "https://a b/c", "https://[/x",
         "ftp://a.org/x", "file:///etc/passwd", "http://10.0.0.1/x", "https://a.org:port/x",

@@ -199,7 +199,7 @@ def _bring(
 
         return fetch_hub(source, work, limits, progress, retry, include)
     if include:
-        raise InputError(f"--include is for Hub repositories; {source} is fetched whole.")
+        raise InputError(f"--include is for Hub repositories; {_shown(source)} is fetched whole.")
     if source.kind == "kaggle":
         from loragraft.adapter.fetch.kaggle import fetch_kaggle
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,7 +73,7 @@ def open_kaggle(purpose: str) -> KaggleClient:
 
 @contextmanager
 def explain_kaggle(what: str) -> Iterator[None]:
-    """Turn the client's errors into ours.
+    """Turn the client's errors into ours, and keep its advice off stdout, where reports go.
 
     Raises:
         InputError: If there is no such thing.
@@ -81,7 +82,8 @@ def explain_kaggle(what: str) -> Iterator[None]:
     import requests
 
     try:
-        yield
+        with redirect_stdout(sys.stderr):
+            yield
     except requests.HTTPError as error:
         raise _explain_status(what, error) from None
     except requests.RequestException as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from loragraft.adapter.fetch.urls import check_url
+from loragraft.adapter.fetch.urls import check_url, redact_url
 from loragraft.errors import InputError
 
 Kind = Literal["hf", "kaggle", "rclone", "https", "local"]
@@ -86,7 +86,8 @@ def parse_source(text: str, revision: str | None = None) -> Source:
     if revision is None:
         return source
     if source.kind not in ("hf", "kaggle"):
-        raise InputError(f"{text} has no revisions; {revision!r} means nothing there.")
+        shown = redact_url(text) if source.kind == "https" else text
+        raise InputError(f"{shown} has no revisions; {revision!r} means nothing there.")
     if source.revision not in (None, revision):
         raise InputError(f"{text} names the revision {source.revision}, not {revision}. Give one.")
     if source.kind == "kaggle" and not revision.isdecimal():
