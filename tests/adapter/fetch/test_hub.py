@@ -162,6 +162,16 @@ def test_a_file_of_another_length_is_not_published(server: FileServer, tmp_path:
     assert name in files
 
 
+def test_a_file_without_end_is_not_taken(server: FileServer, tmp_path: Path) -> None:
+    files = adapter_files()
+    hub = Hub(server, files)
+    hub._content = lambda wanted: files[wanted] + bytes(40 * MIB)  # type: ignore[method-assign]
+    error = run("hf:owner/name", tmp_path / "out", server)
+    assert error["error"] == "UnavailableError"
+    kept = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+    assert kept < MIB
+
+
 def test_a_busy_hub_is_asked_again(server: FileServer, tmp_path: Path) -> None:
     hub = Hub(server, adapter_files())
     hub.blobs["adapter_model.safetensors"].statuses = [500, 503]

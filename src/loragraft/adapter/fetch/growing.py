@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from loragraft.artifact.progress import Progress
 from loragraft.artifact.space import explain_full_disk
+from loragraft.errors import UnavailableError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -34,8 +35,14 @@ class GrowingFile(io.FileIO):
 
         Raises:
             OutOfSpaceError: If the disk is full.
+            UnavailableError: If these are more than were announced.
         """
         view = memoryview(data).cast("B")
+        if self.tell() + len(view) > self._expected:
+            raise UnavailableError(
+                f"More than the {self._expected} bytes that were announced arrive for one file. "
+                "Run the same command again; if that does not help, tell its author."
+            )
         rest = view
         while len(rest):
             with explain_full_disk(self._path, self._expected - self.tell()):

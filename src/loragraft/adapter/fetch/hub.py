@@ -191,16 +191,14 @@ def _insist(action: Callable[[], _Result], retry: Retry, progress: Progress) -> 
             retry.wait(failures, None)
 
 
-def _is_passing(error: BaseException) -> bool:
+def _is_passing(error: Exception) -> bool:
     """Whether the client's error may be gone the next time."""
-    from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.errors import OfflineModeIsEnabled
 
     response = getattr(error, "response", None)
     if response is not None:
-        return response.status_code in PASSING
-    if isinstance(error, LocalEntryNotFoundError):  # raised where asking for the file failed
-        return error.__cause__ is not None and _is_passing(error.__cause__)
-    if isinstance(error, OfflineModeIsEnabled) or not isinstance(error, Exception):
+        return bool(response.status_code in PASSING)
+    if isinstance(error, OfflineModeIsEnabled):
         return False
     if isinstance(error, OSError):
         return isinstance(error, (ConnectionError, TimeoutError))
@@ -263,13 +261,10 @@ def _bring_file(
                 expected_size=file.size,
             )
 
-    try:
-        if part.size < file.size or not part.path.exists():
-            _insist(bring, retry, progress)
-    finally:
-        # What is too long, or whole but refused by the client, is of no use to another run.
-        if part.size > file.size:
-            part.path.unlink()
+    if part.size > file.size:  # of no use
+        part.path.unlink()
+    if part.size < file.size or not part.path.exists():
+        _insist(bring, retry, progress)
     target = folder / file.name
     target.parent.mkdir(parents=True, exist_ok=True)
     part.path.replace(target)
