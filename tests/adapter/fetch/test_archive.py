@@ -286,8 +286,18 @@ def test_a_tar_with_an_endless_header_is_not_read(tmp_path: Path, out: Path) -> 
     with gzip.open(tmp_path / "a", "wb") as file:
         file.write(header.tobuf())
         file.write(bytes(5 << 20))
-    with pytest.raises(AdapterError, match="which no honest one has"):
+    with pytest.raises(AdapterError, match="as no honest one has"):
         unpack(tmp_path / "a", out, Limits())
+
+
+def test_a_sparse_map_without_end_is_not_read(tmp_path: Path, out: Path) -> None:
+    member = tarfile.TarInfo("holes")
+    member.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0",
+                          "GNU.sparse.name": "x", "GNU.sparse.realsize": "1"}  # fmt: skip
+    data = b"999999999\n" + b"0\n" * (4 << 20)
+    path = make_tar(tmp_path / "a", [(member, data)], "w:gz")
+    with pytest.raises(AdapterError, match="as no honest one has"):
+        unpack(path, out, Limits())
 
 
 def test_an_xz_that_asks_for_too_much_memory_is_refused(tmp_path: Path, out: Path) -> None:

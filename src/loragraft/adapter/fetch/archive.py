@@ -46,7 +46,7 @@ _CHUNK = 1 << 20
 _DIRECTORY_BYTES = 8 << 20
 """Of a zip file's directory: 10,000 members have about 1 MB. It is read whole, hence bounded."""
 _HEADER_BYTES = 2 << 20
-"""Of one tar header: names of at most some KB. tarfile reads extended ones whole."""
+"""Of one tar header: names have some KB at most, but tarfile reads whatever one claims."""
 _TAKEN = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2}
 """Not LZMA: its header may ask for 4 GiB of memory."""
 _EPOCH_1980 = 315532800
@@ -209,7 +209,7 @@ class _Unpacking:
 
 def _unpack_zip(archive: Path, out: _Unpacking) -> None:
     with archive.open("rb") as raw:
-        guarded = GuardedReader(raw, total=_DIRECTORY_BYTES)
+        guarded = GuardedReader(raw, total=_DIRECTORY_BYTES, free_seeks=True)
         with zipfile.ZipFile(guarded) as file:
             guarded.total = None
             members = file.infolist()
@@ -260,15 +260,23 @@ def _unpack_tar(archive: Path, kind: str, out: _Unpacking) -> None:
     # Headers, padding and folders come on top of the files themselves.
     most = limits.total_bytes + limits.files * 4096 + _HEADER_BYTES
     with archive.open("rb") as raw, _DECODERS[kind](raw) as stream:
-        guarded = GuardedReader(stream, total=most, once=_HEADER_BYTES)
+        guarded = GuardedReader(stream, total=most, budget=_HEADER_BYTES)
         with tarfile.open(fileobj=guarded, mode="r:", errorlevel=2) as file:
-            while (member := file.next()) is not None:
+            while (member := _next_member(file, guarded)) is not None:
                 out.count()
                 if not _tar_file(member, out):
                     continue
                 source = file.extractfile(member)
                 assert source is not None  # it is a regular file
                 out.add(member.name, source, member.size, float(member.mtime))
+
+
+def _next_member(file: tarfile.TarFile, guarded: GuardedReader) -> tarfile.TarInfo | None:
+    """Read the next header, however many blocks it claims to have, within bounds."""
+    guarded.budget = _HEADER_BYTES
+    member = file.next()
+    guarded.budget = None
+    return member
 
 
 def _tar_file(member: tarfile.TarInfo, out: _Unpacking) -> bool:

@@ -18,15 +18,29 @@ class GuardedReader(io.RawIOBase):
 
     Attributes:
         total: Bytes that may be read altogether, skipped ones included; None for no bound.
-        once: Bytes that one call may read; None for no bound.
+        budget: Bytes that may be read until this is set anew; None for no bound.
     """
 
-    def __init__(self, file: IO[bytes], total: int | None = None, once: int | None = None) -> None:
-        """Wrap a file; it is not closed with this."""
+    def __init__(
+        self,
+        file: IO[bytes],
+        total: int | None = None,
+        budget: int | None = None,
+        *,
+        free_seeks: bool = False,
+    ) -> None:
+        """Wrap a file; it is not closed with this.
+
+        Args:
+            file: What to read from.
+            total: As the attribute.
+            budget: As the attribute.
+            free_seeks: Whether moving costs no reading, and so does not count.
+        """
         super().__init__()
-        self._file = file
+        self._file, self._free_seeks = file, free_seeks
         self._done = 0
-        self.total, self.once = total, once
+        self.total, self.budget = total, budget
 
     def readable(self) -> bool:
         """Return True."""
@@ -42,7 +56,7 @@ class GuardedReader(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Move; going forward in a compressed file means reading, so it counts as that."""
-        if whence == io.SEEK_SET and self.once is not None:
+        if whence == io.SEEK_SET and not self._free_seeks:
             self._count(max(0, offset - self._file.tell()))
         return self._file.seek(offset, whence)
 
@@ -52,15 +66,17 @@ class GuardedReader(io.RawIOBase):
         Raises:
             AdapterError: If this is more than allowed.
         """
-        if self.once is not None and not 0 <= size <= self.once:
+        if self.budget is not None and not 0 <= size <= self.budget:
             raise AdapterError(
-                f"The archive has a header of {size} bytes, which no honest one has. Nothing of "
-                "it was kept."
+                "The archive has a member with a header of some MiB, as no honest one has. "
+                "Nothing of it was kept."
             )
         if self.total is not None and size > self.total:
             raise self._too_much()
         data = self._file.read(size)
         self._count(len(data))
+        if self.budget is not None:
+            self.budget -= len(data)
         return data
 
     def _count(self, count: int) -> None:
