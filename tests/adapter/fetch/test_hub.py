@@ -83,6 +83,18 @@ def test_an_adapter_arrives_pinned_checked_and_alone(server: FileServer, tmp_pat
     assert hidden <= {".out.lock"}
 
 
+def test_the_token_goes_to_the_hub_alone(server: FileServer, tmp_path: Path) -> None:
+    Hub(server, adapter_files(MIB))
+    report = run("hf:owner/name", tmp_path / "out", server, settings={"HF_TOKEN": "hf_s3cret"})
+    assert report["verdict"] == "pass"
+    hub = [r for r in server.requests if not r.path.startswith("/cdn/")]
+    storage = [r for r in server.requests if r.path.startswith("/cdn/")]
+    assert all(r.headers.get("authorization") == "Bearer hf_s3cret" for r in hub)
+    assert storage
+    assert not any("authorization" in r.headers for r in storage)
+    assert "hf_s3cret" not in json.dumps(report)
+
+
 def test_further_files_come_where_they_are_wanted(server: FileServer, tmp_path: Path) -> None:
     Hub(server, adapter_files())
     report = run("hf:owner/name", tmp_path / "out", server, include=["*.jsonl"])

@@ -38,6 +38,8 @@ SentenceTransformer's further modules (``2_Dense/model.safetensors``)."""
 _LARGEST_TEXT = 64 << 20
 """Bytes of a JSON file or a card: a tokenizer.json has up to 35 MB, beyond are training data."""
 _LISTED = 6
+_RECORDED = 200
+"""Files left out that are recorded by name: some repositories hold thousands."""
 PARTS = ".parts"
 """Folder of files that have begun to arrive; no file of a repository is wanted from it."""
 
@@ -105,7 +107,8 @@ def fetch_hub(
             "repository_type": source.what,
             "endpoint": constants.ENDPOINT,
             "last_modified": info.last_modified,
-            "left_out": [{"name": file.name, "bytes": file.size} for file in left],
+            "left_out": [{"name": file.name, "bytes": file.size} for file in left[:_RECORDED]],
+            "left_out_files": len(left),
         },
         notes=tuple(_notes(left)),
         resumed=resumed,
