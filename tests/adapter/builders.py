@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 Arrays = dict[str, np.ndarray]
 PREFIX = "base_model.model."
@@ -96,4 +98,16 @@ def write_base(
         "tie_word_embeddings": tied,
     }
     (folder / "config.json").write_text(json.dumps({**values, **config}))
+    return folder
+
+
+def edit_adapter(
+    source: Path, folder: Path, change: Callable[[str, np.ndarray], tuple[str, np.ndarray]]
+) -> Path:
+    """Copy an adapter, with every key and tensor of its file changed."""
+    shutil.copytree(source, folder)
+    arrays = load_file(source / "adapter_model.safetensors")
+    changed = dict(change(key, value) for key, value in arrays.items())
+    contiguous = {key: np.ascontiguousarray(value) for key, value in changed.items()}
+    save_file(contiguous, folder / "adapter_model.safetensors")
     return folder
