@@ -111,3 +111,30 @@ def edit_adapter(
     contiguous = {key: np.ascontiguousarray(value) for key, value in changed.items()}
     save_file(contiguous, folder / "adapter_model.safetensors")
     return folder
+
+
+def write_encoder_adapter(base: Path, folder: Path, std: float = 0.05) -> Path:
+    """Let PEFT make an adapter on the bare encoder of a SentenceTransformer.
+
+    Args:
+        base: The SentenceTransformer's folder.
+        folder: Where the adapter goes.
+        std: Standard deviation of B: 0.05 moves the embeddings to a cosine of about 0.98.
+    """
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModel
+
+    from loragraft.adapter.peft_loading import quiet
+
+    with quiet():
+        torch.manual_seed(20251101)
+        encoder = AutoModel.from_pretrained(base, dtype=torch.float32)
+        options = LoraConfig(r=8, lora_alpha=16, target_modules=["query", "value"])
+        wrapped = get_peft_model(encoder, options)
+        with torch.no_grad():
+            for name, parameter in wrapped.named_parameters():
+                if "lora_B" in name:
+                    parameter.normal_(0, std)
+        wrapped.save_pretrained(folder)
+    return folder

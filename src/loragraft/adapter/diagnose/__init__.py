@@ -1,0 +1,1 @@
+"""Why does an adapter do nothing, or not what it should: five tests and a diagnosis."""
