@@ -99,7 +99,7 @@ def keys_of_another_level(facts: Facts) -> Hypothesis | None:
                 f"loaded as they are, {len(facts.usual.unexpected)} keys land nowhere",
                 "loaded as they are, every key lands",
                 None if facts.usual.error else facts.usual.landed is False),
-            Prediction(tried, tried, None if renamed is None else renamed.changed, decisive=True),
+            *([Prediction(tried, tried, renamed.changed, decisive=True)] if renamed else []),
         ],
         rename_code(facts.kind, facts.base, facts.adapter, shift),
         _expected(renamed, _call(facts)),

@@ -111,7 +111,7 @@ def _structure(facts: Facts, levels: Levels) -> Section:
 def _judge_structure(facts: Facts) -> Finding:
     inside = "encoder" if facts.kind == "sentence-transformer" else "language model"
     expected = f"every module of the file to be named as the {inside} names it"
-    measured = f"{facts.landing} of {len(facts.paths)} modules are"
+    measured = f"{facts.landing} of {len(facts.paths)} modules are named so"
     if facts.shift is None:
         step = "No change of the start of their names helps: give the base it was trained on."
         return failed("diagnose.structure", measured, expected, step)
