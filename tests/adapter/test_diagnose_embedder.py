@@ -17,6 +17,7 @@ from loragraft.adapter.embedder import PROBE_SENTENCES, embed, load_embedder
 from loragraft.adapter.peft_loading import quiet
 from loragraft.errors import InputError, UnsupportedError
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 Edit = Callable[..., Path]
 
 

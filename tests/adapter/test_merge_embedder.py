@@ -30,6 +30,7 @@ from loragraft.errors import (
     UnsupportedError,
 )
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 OTHER_SENTENCES = ["Bread rises because of yeast.", "It rained all week.", "x" * 3000]
 
 

@@ -16,6 +16,7 @@ from loragraft.adapter.probe_prompts import ProbePrompt, read_prompts
 from loragraft.errors import InputError, UnsupportedError
 from tests.adapter.builders import edit_adapter
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 Build = Callable[..., Path]
 
 
