@@ -25,7 +25,7 @@ from loragraft.adapter.probe_checks import Answer, ProbeContext, Sample, run_pro
 from loragraft.adapter.probe_prompts import ProbePrompt, Task, default_prompts
 from loragraft.adapter.reader import Adapter, open_adapter
 from loragraft.adapter.scores import parse_score
-from loragraft.adapter.speaking import Speaker, greedy, prompt_logits
+from loragraft.adapter.speaking import Inputs, Speaker, greedy, prompt_logits
 from loragraft.artifact.progress import Progress, Silent
 from loragraft.errors import AdapterError, InputError, UnsupportedError
 
@@ -150,6 +150,7 @@ def _probe(
         fit_vocabulary(model, adapter)
         with peft_folder(adapter.location) as folder:
             attached = attach(model, folder, adapter.path)
+        inputs = [_fitting(speaker.encode(prompt), model, adapter) for prompt in prompts]
     except (AdapterError, UnsupportedError) as error:
         finding = failed(
             "probe.load", str(error), "an adapter that PEFT can put on this base",
@@ -157,16 +158,39 @@ def _probe(
         )  # fmt: skip
         return ProbeReport(base, adapter.path, task, (), (finding,))
     samples: list[Sample] = []
-    for number, prompt in enumerate(prompts, start=1):
+    for number, (prompt, tokens) in enumerate(zip(prompts, inputs, strict=True), start=1):
         progress.begin(f"Prompt {number} of {len(prompts)}", 0)
-        samples.append(_ask(attached.model, speaker, prompt, task, room))
+        samples.append(_ask(attached.model, speaker, prompt, tokens, task, room))
     context = ProbeContext(task, samples, attached.missing, attached.unexpected)
     findings = tuple(run_probe_checks(context))
     return ProbeReport(base, adapter.path, task, tuple(samples), findings)
 
 
-def _ask(model: Any, speaker: Speaker, prompt: ProbePrompt, task: Task, room: int) -> Sample:  # noqa: ANN401
-    inputs = speaker.encode(prompt)
+def _fitting(inputs: Inputs, model: Any, adapter: Adapter) -> Inputs:  # noqa: ANN401
+    """Return a prompt's tokens if the model has a row for each.
+
+    Raises:
+        AdapterError: If it has not.
+    """
+    rows = int(model.get_input_embeddings().weight.shape[0])
+    highest = int(inputs["input_ids"].max())
+    if highest >= rows:
+        raise AdapterError(
+            f"{adapter.folder} brings a tokenizer with token {highest}, but the model has {rows} "
+            "rows: the embeddings of its new tokens were not saved. Save it with "
+            "modules_to_save=['embed_tokens', 'lm_head']."
+        )
+    return inputs
+
+
+def _ask(
+    model: Any,  # noqa: ANN401
+    speaker: Speaker,
+    prompt: ProbePrompt,
+    inputs: Inputs,
+    task: Task,
+    room: int,
+) -> Sample:
     tuned = prompt_logits(model, inputs)
     with model.disable_adapter():
         base = prompt_logits(model, inputs)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loragraft.adapter.probe_prompts import ProbePrompt
-from loragraft.checkpoint.template import resolve_chat_template
+from loragraft.checkpoint.template import render, resolve_chat_template
 from loragraft.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -24,8 +24,12 @@ Inputs = Mapping[str, "torch.Tensor"]
 class Speaker:
     """Turns prompts into tokens and tokens into text, the adapter's template first."""
 
-    def __init__(self, base: Path, adapter: Path) -> None:
+    def __init__(self, base: Path, adapter: Path | None = None) -> None:
         """Load the tokenizer of the adapter where it ships one, else the base's.
+
+        Args:
+            base: The base's folder.
+            adapter: The adapter's folder; None to take nothing from it.
 
         Raises:
             CheckpointError: If it cannot be loaded.
@@ -33,7 +37,10 @@ class Speaker:
         """
         from transformers import AutoTokenizer
 
-        owner = adapter if any((adapter / n).is_file() for n in TOKENIZER_FILES) else base
+        folders = [base] if adapter is None else [adapter, base]
+        owner = next(
+            (f for f in folders if any((f / name).is_file() for name in TOKENIZER_FILES)), base
+        )
         loader: Any = AutoTokenizer
         try:
             self.tokenizer: Any = loader.from_pretrained(str(owner), local_files_only=True)
@@ -41,17 +48,21 @@ class Speaker:
             raise CheckpointError(
                 f"transformers cannot load the tokenizer of {owner}: {error}. Fetch it again."
             ) from error
-        self.template = resolve_chat_template([adapter, base]).default
+        self.template = resolve_chat_template(folders).default
 
     def encode(self, prompt: ProbePrompt) -> Inputs:
-        """Return a prompt's ids and mask, shape ``[1, tokens]``, the answer's turn opened."""
+        """Return a prompt's ids and mask, shape ``[1, tokens]``, the answer's turn opened.
+
+        Raises:
+            TemplateError: If the template refuses these messages.
+        """
         if self.template is None:
             return _known(self.tokenizer(prompt.text, return_tensors="pt"))
-        encoded = self.tokenizer.apply_chat_template(
-            [dict(message) for message in prompt.messages], chat_template=self.template,
-            add_generation_prompt=True, return_tensors="pt", return_dict=True,
+        text = render(
+            self.template, prompt.messages, add_generation_prompt=True,
+            **self.tokenizer.special_tokens_map,
         )  # fmt: skip
-        return _known(encoded)
+        return _known(self.tokenizer(text, add_special_tokens=False, return_tensors="pt"))
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Return tokens as text, without special ones."""

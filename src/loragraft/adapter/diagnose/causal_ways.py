@@ -85,10 +85,13 @@ class Reference:
     parameters: int
 
 
-def measure_reference(base: Path, adapter: Adapter, prompts: Sequence[ProbePrompt]) -> Reference:
-    """Run prompts through the base alone, and note the names of its modules."""
+def measure_reference(base: Path, prompts: Sequence[ProbePrompt]) -> Reference:
+    """Run prompts through the base alone, and note the names of its modules.
+
+    Tokenizer and template are the base's own: its rows of vocabulary fit them.
+    """
     model = load_causal(base, PURPOSE)
-    speaker = Speaker(base, adapter.folder)
+    speaker = Speaker(base)
     inputs = tuple(speaker.encode(prompt) for prompt in prompts)
     return Reference(
         inputs,

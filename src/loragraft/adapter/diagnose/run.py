@@ -131,7 +131,7 @@ def _causal(
 ) -> tuple[Facts, Mapping[str, frozenset[str]], int]:
     progress.begin("The base alone", 0)
     prompts = default_prompts("generation")[:_PROMPTS]
-    reference = causal_ways.measure_reference(base, adapter, prompts)
+    reference = causal_ways.measure_reference(base, prompts)
 
     def measure(where: Path, name: str) -> WayResult:
         return causal_ways.measure_way(base, adapter, where, name, reference)
