@@ -101,13 +101,26 @@ def load_causal(base: Path, purpose: str) -> Any:  # noqa: ANN401 - a transforme
     with Checkpoint(base) as checkpoint:
         size = sum(info.size for info in checkpoint.tensors.values()) * _FLOAT_BYTES
     require_memory(size + _OVERHEAD_BYTES, purpose, "The static checks need almost none.")
+    return load_checkpoint(base, "float32").eval()
+
+
+def load_checkpoint(base: Path, dtype: str) -> Any:  # noqa: ANN401 - a transformers model
+    """Load a causal language model whole, on the CPU, with every weight of its there.
+
+    Args:
+        base: The checkpoint's folder.
+        dtype: A type of torch, by name.
+
+    Raises:
+        CheckpointError: If weights of the model are missing, or transformers cannot load it.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
     loader: Any = AutoModelForCausalLM
     try:
         model, loaded = loader.from_pretrained(
-            str(base), dtype=torch.float32, output_loading_info=True, local_files_only=True
+            str(base), dtype=getattr(torch, dtype), output_loading_info=True, local_files_only=True
         )
     except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
         raise CheckpointError(
@@ -119,7 +132,7 @@ def load_causal(base: Path, purpose: str) -> Any:  # noqa: ANN401 - a transforme
             f"{base} lacks {len(missing)} weights of its model: {', '.join(missing[:5])}. "
             "Download it again."
         )
-    return model.eval()
+    return model
 
 
 @contextmanager
@@ -131,8 +144,8 @@ def peft_folder(location: AdapterLocation) -> Iterator[Path]:
     """
     if location.format == "mlx":
         raise UnsupportedError(
-            f"{location.folder} is an MLX adapter, which PEFT cannot read. Export it with the "
-            "engine stream, or check it without running it."
+            f"{location.folder} is an MLX adapter, which PEFT cannot read. Export it with "
+            "--engine stream."
         )
     if location.weights == location.folder / PEFT_WEIGHTS and location.config.name == PEFT_CONFIG:
         yield location.folder
@@ -166,7 +179,7 @@ def attach(model: Any, folder: Path, shown: Path) -> Attached:  # noqa: ANN401
         if config.is_prompt_learning or getattr(config, "is_adaption_prompt", False):
             raise UnsupportedError(
                 f"{shown} is of type {config.peft_type.value}: it adds inputs and changes no "
-                "weights. Judge it by its answers in PEFT."
+                "weights, so there is nothing to merge or to compare. Serve it with PEFT."
             )
         config.inference_mode = True
         wrapped: Any = PeftModel(model, config)

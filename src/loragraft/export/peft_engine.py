@@ -7,31 +7,28 @@ an error or is handled here.
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import shutil
-import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from loragraft.adapter.findings import quote
 from loragraft.adapter.locate import AdapterLocation, locate_adapter
+from loragraft.adapter.peft_loading import (
+    attach_strictly,
+    load_checkpoint,
+    peft_folder,
+    require_packages,
+)
 from loragraft.adapter.reader import open_adapter
 from loragraft.checkpoint.model import Checkpoint, read_json
 from loragraft.checkpoint.safetensors import TensorInfo, read_header
 from loragraft.errors import (
     AdapterError,
-    CheckpointError,
-    MissingExtraError,
     NonFiniteError,
     UnsupportedError,
 )
 
-PEFT_WEIGHTS = "adapter_model.safetensors"
-PEFT_CONFIG = "adapter_config.json"
 DTYPE_BYTES: Mapping[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
 OVERHEAD_BYTES = 1 << 30
 """Memory of torch, transformers and peft, activations and copies of one weight matrix."""
@@ -45,9 +42,7 @@ def require_peft() -> None:
     Raises:
         MissingExtraError: Naming the first that is not.
     """
-    for package in ("torch", "transformers", "peft"):
-        if importlib.util.find_spec(package) is None:
-            raise MissingExtraError(package, "peft", "Merging with PEFT")
+    require_packages("Merging with PEFT", "torch", "transformers", "peft")
 
 
 def checkpoint_parameters(base: Path) -> int:
@@ -77,25 +72,10 @@ def load_model(base: Path, dtype: str) -> Any:  # noqa: ANN401 - a transformers 
             f"{base} is quantized ({quantized.get('quant_method', 'unknown')}): merging into it "
             "would round the adapter away. Give the full-precision base."
         )
-    import torch
-    from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    try:
-        loader: Any = AutoModelForCausalLM
-        model, loaded = loader.from_pretrained(
-            str(base), dtype=getattr(torch, dtype), output_loading_info=True, local_files_only=True
-        )
-    except (OSError, ValueError, RuntimeError, ImportError) as error:
-        raise CheckpointError(f"transformers cannot load {base}: {error}") from error
-    missing = sorted(loaded["missing_keys"])
-    if missing:
-        raise CheckpointError(
-            f"{base} lacks {len(missing)} weights of its model: {', '.join(missing[:5])}. "
-            "Download it again."
-        )
-    return model
+    return load_checkpoint(base, dtype)
 
 
 def merge_adapters(
@@ -149,26 +129,6 @@ def refuse_erasing(adapters: Sequence[Path]) -> None:
             changed |= {f"{name}.weight" for name in adapter.token_rows}
 
 
-@contextmanager
-def peft_folder(location: AdapterLocation) -> Iterator[Path]:
-    """Give an adapter the names that PEFT reads, by links in a temporary folder if need be."""
-    if location.format == "mlx":
-        raise UnsupportedError(
-            f"{location.folder} is an MLX adapter, which PEFT cannot read. Use --engine stream."
-        )
-    if location.weights == location.folder / PEFT_WEIGHTS and location.config.name == PEFT_CONFIG:
-        yield location.folder
-        return
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        shutil.copyfile(location.config, folder / PEFT_CONFIG)
-        try:
-            os.symlink(location.weights.resolve(), folder / PEFT_WEIGHTS)
-        except OSError:  # Windows without the right to make links
-            shutil.copyfile(location.weights, folder / PEFT_WEIGHTS)
-        yield folder
-
-
 def _merge_one(
     model: Any,  # noqa: ANN401
     folder: Path,
@@ -182,7 +142,7 @@ def _merge_one(
     untied = _untie_for(model, tensors, config)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        wrapped = attach(model, folder, location.folder)
+        wrapped = attach_strictly(model, folder, location.folder).model
         if scale != 1.0:
             _rescale(wrapped, scale, location.folder)
         try:
@@ -205,50 +165,6 @@ def _said(caught: Sequence[warnings.WarningMessage]) -> list[str]:
     """Return each warning once; deprecations are for developers of the libraries."""
     ours = [w for w in caught if not issubclass(w.category, (FutureWarning, DeprecationWarning))]
     return list(dict.fromkeys(f"PEFT: {str(item.message).strip()}" for item in ours))
-
-
-def attach(model: Any, folder: Path, shown: Path) -> Any:  # noqa: ANN401
-    """Put an adapter on a model and load its weights, every key accounted for.
-
-    Args:
-        model: Any torch module whose names fit.
-        folder: The adapter, with PEFT's own file names.
-        shown: The path for messages.
-
-    Raises:
-        AdapterError: If keys are missing or left over, or sizes differ.
-        UnsupportedError: If the type has nothing to merge.
-    """
-    from peft import PeftConfig, PeftModel
-
-    try:
-        config = PeftConfig.from_pretrained(str(folder))
-        if config.is_prompt_learning or getattr(config, "is_adaption_prompt", False):
-            raise UnsupportedError(
-                f"{shown} is of type {config.peft_type.value}: it adds inputs and changes no "
-                "weights, so there is nothing to merge. Serve it with PEFT."
-            )
-        config.inference_mode = True
-        wrapped = PeftModel(model, config)
-        result = wrapped.load_adapter(str(folder), "default", torch_device="cpu")
-    except KeyError as error:
-        raise AdapterError(f"{shown} lacks the weights {error}, which it asks for.") from error
-    except (RuntimeError, ValueError, TypeError) as error:
-        raise AdapterError(f"{shown} does not fit the base: {error}") from error
-    _check_keys(result.missing_keys, result.unexpected_keys, shown)
-    return wrapped
-
-
-def _check_keys(missing: Sequence[str], unexpected: Sequence[str], shown: Path) -> None:
-    if not missing and not unexpected:
-        return
-    parts = [f"{len(missing)} missing ({', '.join(missing[:3])})"] if missing else []
-    if unexpected:
-        parts.append(f"{len(unexpected)} that land nowhere ({', '.join(unexpected[:3])})")
-    raise AdapterError(
-        f"Keys of {shown} do not match the base: {'; '.join(parts)}. It was trained on another "
-        "base or saved in another way; PEFT would have left them out in silence."
-    )
 
 
 def _rescale(wrapped: Any, scale: float, shown: Path) -> None:  # noqa: ANN401
