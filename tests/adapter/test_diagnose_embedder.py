@@ -177,3 +177,13 @@ def test_pairs_of_a_language_model_are_refused(
 ) -> None:
     with pytest.raises(InputError, match="language model"):
         diagnose(make_base(), minilm_adapter, pairs=tmp_path / "p.csv")
+
+
+def test_a_file_of_another_name_is_read_and_the_fix_names_it_right(
+    minilm_folder: Path, edited: Edit
+) -> None:
+    adapter = edited(lambda key, v: (key, v))
+    (adapter / "adapter_model.safetensors").rename(adapter / "adapter.safetensors")
+    found = diagnose(minilm_folder, adapter)
+    assert found.top.name == "wrapped-at-the-wrong-level"
+    assert 0.5 < lowest_cosine(minilm_folder, run_fix(found.fix)) < 0.99

@@ -71,6 +71,7 @@ class Facts:
         kind: What the base is.
         base: Path for the code of a fix.
         adapter: Path for the code of a fix.
+        prepare: Code that a fix begins with, where PEFT would not find the weights by their name.
         right: Name of the way that should work.
         results: Every way by name.
         paths: Modules of the file, with PEFT's prefix.
@@ -86,6 +87,7 @@ class Facts:
     kind: Kind
     base: str
     adapter: str
+    prepare: str
     right: str
     results: Mapping[str, WayResult]
     paths: tuple[str, ...]

@@ -74,6 +74,22 @@ config = json.loads((Path({adapter!r}) / "adapter_config.json").read_text())
 print(config["base_model_name_or_path"], config.get("revision"))
 """
 
+_COPY = """import shutil
+from pathlib import Path
+
+# PEFT reads these two names only.
+source, target = Path({weights!r}), Path({target!r})
+target.mkdir(parents=True, exist_ok=True)
+shutil.copyfile(source, target / "adapter_model.safetensors")
+shutil.copyfile(source.parent / "adapter_config.json", target / "adapter_config.json")
+
+"""
+
+
+def copy_code(weights: str, target: str) -> str:
+    """Return code that gives an adapter's weights the name that PEFT reads, in another folder."""
+    return _COPY.format(weights=weights, target=target)
+
 
 def attach_code(kind: str, base: str, adapter: str) -> str:
     """Return code that puts an adapter where it belongs, and fails if a key does not land."""

@@ -6,6 +6,7 @@ A new cause is one function and one line in :data:`HYPOTHESES`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from loragraft.adapter.diagnose.difference import IDENTICAL_COSINE
 from loragraft.adapter.diagnose.facts import Facts, WayResult
@@ -231,4 +232,5 @@ HYPOTHESES: tuple[Rule, ...] = (
 def weigh(facts: Facts) -> tuple[Hypothesis, ...]:
     """Return every hypothesis that applies, the best carried first."""
     found = (rule(facts) for rule in HYPOTHESES)
-    return rank([item for item in found if item is not None])
+    ready = [replace(item, fix=facts.prepare + item.fix) for item in found if item is not None]
+    return rank(ready)

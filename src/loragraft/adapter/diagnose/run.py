@@ -8,6 +8,7 @@ from pathlib import Path
 from loragraft.adapter.checks import CheckContext, run_checks
 from loragraft.adapter.diagnose import causal_ways, embedder_ways
 from loragraft.adapter.diagnose.facts import Facts, WayResult
+from loragraft.adapter.diagnose.fixes import copy_code
 from loragraft.adapter.diagnose.hypotheses import weigh
 from loragraft.adapter.diagnose.report import Diagnosis, Kind
 from loragraft.adapter.diagnose.sections import sections_of
@@ -20,7 +21,12 @@ from loragraft.adapter.diagnose.structure import (
 from loragraft.adapter.embedder import PROBE_SENTENCES, encoder_folder, is_embedder
 from loragraft.adapter.findings import Finding, failed
 from loragraft.adapter.pairs import Pairs, PairsReport, compare_pairs, read_pairs
-from loragraft.adapter.peft_loading import peft_folder, quiet, require_packages
+from loragraft.adapter.peft_loading import (
+    PEFT_WEIGHTS,
+    peft_folder,
+    quiet,
+    require_packages,
+)
 from loragraft.adapter.probe_prompts import default_prompts
 from loragraft.adapter.reader import Adapter, open_adapter
 from loragraft.adapter.values import scan_values, without_effect
@@ -178,9 +184,17 @@ def _measure(
             renamed = measure(changed, "renamed")
     idle, nonfinite = _scan(adapter)
     return Facts(
-        kind, str(base), str(adapter.folder), right, results, tuple(paths), shift,
+        kind, str(base), *_readable(adapter), right, results, tuple(paths), shift,
         count_landing(paths, modules), renamed, len(paths), idle, nonfinite, files,
     )  # fmt: skip
+
+
+def _readable(adapter: Adapter) -> tuple[str, str]:
+    """Return a folder that PEFT can read, and the code that makes it where there is none yet."""
+    if adapter.path.name == PEFT_WEIGHTS:
+        return str(adapter.folder), ""
+    target = f"{adapter.folder}-for-peft"
+    return target, copy_code(str(adapter.path), target)
 
 
 def _scan(adapter: Adapter) -> tuple[int, int]:

@@ -77,9 +77,13 @@ def find_shift(paths: Sequence[str], modules: Collection[str]) -> Shift | None:
 
 
 def _places(rest: str, modules: Collection[str]) -> list[str]:
-    """Return what could stand before a name, shortest first."""
+    """Return what could stand before a name, shortest first.
+
+    A number among it would be a layer's: weights of one layer do not belong to another.
+    """
     ends = (name for name in modules if name == rest or name.endswith(f".{rest}"))
-    return sorted((name[: len(name) - len(rest)] for name in ends), key=len)
+    places = (name[: len(name) - len(rest)] for name in ends)
+    return sorted((p for p in places if not any(map(str.isdigit, p.split(".")))), key=len)
 
 
 @contextmanager
