@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from transformers import AutoTokenizer
 
 from loragraft.adapter.findings import Severity
 from loragraft.adapter.probe import ProbeReport, probe_adapter
 from loragraft.adapter.probe_prompts import ProbePrompt, read_prompts
-from loragraft.errors import InputError, UnsupportedError
+from loragraft.errors import InputError, TemplateError, UnsupportedError
 from tests.adapter.builders import edit_adapter
+from tests.adapter.trained import train_answers
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 Build = Callable[..., Path]
@@ -122,6 +124,56 @@ def test_answers_without_scores_are_told_from_their_distribution(
     assert found["probe.parse"] is Severity.FAIL
     assert found["probe.scores"] is Severity.WARN
     assert "probe.std" not in found
+
+
+SCORE_PROMPTS = [ask(text) for text in ("word 1", "the fox", "dogs", "quick 49", "over lazy")]
+
+
+def probe_scores(base: Path, adapter: Path) -> ProbeReport:
+    return probe_adapter(base, adapter, prompts=SCORE_PROMPTS, task="score", max_new_tokens=8)
+
+
+@pytest.mark.slow
+def test_trained_scores_that_collapse_are_caught_though_all_parse(
+    pico: Build, tmp_path: Path
+) -> None:
+    adapter = train_answers(pico("llama"), tmp_path / "a", SCORE_PROMPTS, ["0.0"] * 5)
+    report = probe_scores(pico("llama"), adapter)
+    assert [sample.tuned.text.strip() for sample in report.samples] == ["0.0"] * 5
+    found = severities(report)
+    assert found["probe.parse"] is Severity.PASS
+    for code in ("probe.std", "probe.highest", "probe.distinct"):
+        assert found[code] is Severity.FAIL
+
+
+@pytest.mark.slow
+def test_trained_scores_that_spread_pass(pico: Build, tmp_path: Path) -> None:
+    answers = ["0.9", "0.1", "0.6", "0.3", "1.0"]
+    adapter = train_answers(pico("llama"), tmp_path / "a", SCORE_PROMPTS, answers)
+    report = probe_scores(pico("llama"), adapter)
+    assert [sample.tuned.text.strip() for sample in report.samples] == answers
+    assert report.verdict is Severity.PASS
+
+
+def test_a_tokenizer_beyond_the_vocabulary_is_one_finding(
+    pico: Build, pico_adapter: Build, tmp_path: Path
+) -> None:
+    adapter = shutil.copytree(pico_adapter("llama"), tmp_path / "a")
+    tokenizer = AutoTokenizer.from_pretrained(pico("llama"))
+    tokenizer.add_tokens(["zebra"])
+    tokenizer.save_pretrained(adapter)
+    report = probe_adapter(pico("llama"), adapter, prompts=[ask("a zebra")])
+    assert [finding.code for finding in report.findings] == ["probe.load"]
+    assert "were not saved" in report.findings[0].measured
+
+
+def test_a_template_that_refuses_is_our_error(
+    pico: Build, pico_adapter: Build, tmp_path: Path
+) -> None:
+    adapter = shutil.copytree(pico_adapter("llama"), tmp_path / "a")
+    (adapter / "chat_template.jinja").write_text("{{ raise_exception('no') }}")
+    with pytest.raises(TemplateError):
+        quick(pico("llama"), adapter)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from loragraft.adapter.peft_loading import OVERHEAD_BYTES
+from loragraft.artifact.space import require_memory
 from loragraft.checkpoint.model import read_json
+from loragraft.checkpoint.safetensors import read_header
 from loragraft.errors import CheckpointError, UnsupportedError
 
 MODULES_FILE = "modules.json"
@@ -61,10 +64,18 @@ def load_embedder(base: Path) -> Any:  # noqa: ANN401 - a SentenceTransformer
     Raises:
         CheckpointError: If it cannot be loaded.
         UnsupportedError: If its first module holds no encoder.
+        OutOfMemoryError: If it does not fit.
     """
     from sentence_transformers import SentenceTransformer
 
-    read_json(encoder_folder(base) / "config.json")
+    folder = encoder_folder(base)
+    read_json(folder / "config.json")
+    shards = [read_header(file)[0] for file in sorted(folder.glob("*.safetensors"))]
+    values = sum(info.size for tensors in shards for info in tensors.values())
+    require_memory(
+        values * 4 + OVERHEAD_BYTES, f"Loading {base.name} in float32",
+        "The static checks need almost none.",
+    )  # fmt: skip
     try:
         model: Any = SentenceTransformer(str(base), device="cpu", local_files_only=True)
     except (OSError, ValueError, RuntimeError, ImportError, KeyError, TypeError) as error:

@@ -28,7 +28,7 @@ PEFT_WEIGHTS = "adapter_model.safetensors"
 PEFT_CONFIG = "adapter_config.json"
 _EXTRAS: Mapping[str, str] = {"sentence_transformers": "rag", "scipy": "rag"}
 """Which extra brings a package; all others stand in ``peft``."""
-_OVERHEAD_BYTES = 1 << 30
+OVERHEAD_BYTES = 1 << 30
 """Memory of torch, transformers and peft, activations and copies of one weight matrix."""
 _FLOAT_BYTES = 4
 _SILENT = 60
@@ -100,7 +100,7 @@ def load_causal(base: Path, purpose: str) -> Any:  # noqa: ANN401 - a transforme
         )
     with Checkpoint(base) as checkpoint:
         size = sum(info.size for info in checkpoint.tensors.values()) * _FLOAT_BYTES
-    require_memory(size + _OVERHEAD_BYTES, purpose, "The static checks need almost none.")
+    require_memory(size + OVERHEAD_BYTES, purpose, "The static checks need almost none.")
     return load_checkpoint(base, "float32").eval()
 
 
@@ -188,7 +188,9 @@ def attach(model: Any, folder: Path, shown: Path) -> Attached:  # noqa: ANN401
         raise AdapterError(
             f"{shown} lacks the weights {error}, which it asks for. Fetch the whole file again."
         ) from error
-    except (RuntimeError, ValueError, TypeError, AttributeError) as error:
+    except UnsupportedError:
+        raise
+    except Exception as error:  # PEFT, given a stranger's configuration, may fail in any way
         raise AdapterError(
             f"{shown} does not fit the base: {_first_lines(error)}. "
             "Give the base it was trained on."

@@ -15,6 +15,7 @@ from typing import Any
 from loragraft.adapter.findings import quote
 from loragraft.adapter.locate import AdapterLocation, locate_adapter
 from loragraft.adapter.peft_loading import (
+    OVERHEAD_BYTES,
     attach_strictly,
     load_checkpoint,
     peft_folder,
@@ -30,8 +31,6 @@ from loragraft.errors import (
 )
 
 DTYPE_BYTES: Mapping[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
-OVERHEAD_BYTES = 1 << 30
-"""Memory of torch, transformers and peft, activations and copies of one weight matrix."""
 _EMBEDDINGS = ("embed_tokens.", "wte.", "word_embeddings.")
 _HEADS = ("lm_head.", "embed_out.")
 

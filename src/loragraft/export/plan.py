@@ -13,11 +13,12 @@ from typing import Any
 
 import gguf
 
+from loragraft.adapter.peft_loading import OVERHEAD_BYTES
 from loragraft.artifact.space import available_memory, free_disk
 from loragraft.export.engine import choose_engine
 from loragraft.export.job import BUNDLE_EXTRA_BYTES, check_request, file_name
 from loragraft.export.mix.assign import bits_per_weight, fallbacks, type_counts
-from loragraft.export.peft_engine import DTYPE_BYTES, OVERHEAD_BYTES
+from loragraft.export.peft_engine import DTYPE_BYTES
 from loragraft.export.prepare import Layout, QuantLayout, lay_out, open_base
 from loragraft.export.request import ExportRequest
 

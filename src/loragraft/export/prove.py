@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loragraft.adapter.grouping import LoraModule
-from loragraft.adapter.peft_loading import peft_folder
+from loragraft.adapter.peft_loading import OVERHEAD_BYTES, peft_folder
 from loragraft.adapter.reader import Adapter, open_adapter
 from loragraft.artifact.space import require_memory
 from loragraft.checkpoint.model import Checkpoint
 from loragraft.errors import AdapterError
 from loragraft.export.gates import GateResult
-from loragraft.export.peft_engine import OVERHEAD_BYTES, require_peft
+from loragraft.export.peft_engine import require_peft
 
 if TYPE_CHECKING:
     import torch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -175,6 +176,7 @@ def _measure(
     results: dict[str, WayResult] = {}
     for name in ways:
         progress.begin(f"Loaded as {name}", 0)
+        gc.collect()  # models refer to themselves: without it two of them would be in memory
         results[name] = measure(folder, name)
     paths = adapted_paths(adapter.tensors)
     shift, renamed = find_shift(paths, modules), None
