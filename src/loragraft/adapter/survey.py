@@ -17,12 +17,12 @@ from typing import Any
 
 from loragraft import __version__
 from loragraft.adapter.findings import Severity
-from loragraft.adapter.locate import CONFIG_NAME, locate_adapter
+from loragraft.adapter.locate import CONFIG_NAME
 from loragraft.adapter.verify import VerifyReport, VerifyRequest, verify_adapter
 from loragraft.artifact.hash_cache import file_identity
 from loragraft.artifact.journal import Journal
 from loragraft.artifact.progress import Progress, Silent
-from loragraft.errors import AdapterError, LoragraftError
+from loragraft.errors import LoragraftError
 
 JOURNAL_NAME = "survey.jsonl"
 MAX_DEPTH = 4
@@ -118,20 +118,16 @@ def find_adapters(folder: Path) -> list[Path]:
 
     A trainer's output folder counts once, by its last checkpoint.
     """
-    if not folder.is_dir() or (folder / CONFIG_NAME).exists():
+    if not folder.is_dir() or _is_adapter(folder):
         return [folder]
-    try:
-        locate_adapter(folder)
-    except LoragraftError:
-        return list(_below(folder, MAX_DEPTH)) or [folder]
-    return [folder]
+    return list(_below(folder, MAX_DEPTH)) or [folder]
 
 
 def _below(folder: Path, depth: int) -> Iterator[Path]:
     if depth == 0:
         return
-    children = sorted(item for item in os.scandir(folder) if item.is_dir(follow_symlinks=False))
-    for child in map(Path, children):
+    children = [item.path for item in os.scandir(folder) if item.is_dir(follow_symlinks=False)]
+    for child in map(Path, sorted(children)):
         if _is_adapter(child):
             yield child
         else:
@@ -139,14 +135,8 @@ def _below(folder: Path, depth: int) -> Iterator[Path]:
 
 
 def _is_adapter(folder: Path) -> bool:
-    if (folder / CONFIG_NAME).exists():
-        return True
-    try:
-        return locate_adapter(folder).folder.parent == folder  # its last checkpoint
-    except AdapterError:
-        return False
-    except LoragraftError:
-        return True  # one in a form that is refused: a row of its own says so
+    checkpoints = folder.glob("checkpoint-*")
+    return any((place / CONFIG_NAME).exists() for place in (folder, *checkpoints))
 
 
 def run_survey(

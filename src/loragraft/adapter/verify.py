@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
 from pathlib import Path
@@ -81,6 +81,15 @@ class VerifyReport:
         """The worst finding; with ``strict`` a warning is a failure."""
         found = worst(self.findings)
         return Severity.FAIL if self.strict and found is Severity.WARN else found
+
+    @property
+    def failed(self) -> bool:
+        """Whether the verdict is a failure."""
+        return self.verdict is Severity.FAIL
+
+    def with_findings(self, more: Iterable[Finding]) -> VerifyReport:
+        """Return the report with further findings in their place."""
+        return replace(self, findings=_in_order((*self.findings, *more)))
 
     @property
     def first_line(self) -> str:
@@ -156,8 +165,11 @@ def verify_adapter(request: VerifyRequest, progress: Progress | None = None) -> 
             until=request.until,
         )  # fmt: skip
         findings = tuple(dict.fromkeys(_findings(opening, opened, context)))
-    ordered = sorted(findings, key=lambda finding: _ORDER.index(finding.severity))
-    return VerifyReport(path, request.base, tuple(ordered), request.strict)
+    return VerifyReport(path, request.base, _in_order(findings), request.strict)
+
+
+def _in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    return tuple(sorted(findings, key=lambda finding: _ORDER.index(finding.severity)))
 
 
 def _findings(

@@ -12,9 +12,10 @@ import click
 from loragraft.cli.adapter_fetch import fetch, search
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from loragraft.adapter.findings import Finding
+    from loragraft.adapter.inspect import AdapterReport
     from loragraft.adapter.survey import Subject, Survey
 
 PATH = click.Path(path_type=Path)
@@ -58,7 +59,42 @@ def inspect(adapter: str, as_json: bool) -> None:
         print_json(report.to_json())
         return
     print_warnings(found.notes)
-    print_table(str(found.folder), ["what", "value"], report.rows())
+    print_table(str(report.path), ["what", "value"], _rows(report))
+
+
+def _rows(report: AdapterReport) -> list[list[str]]:
+    """Put a report into words, one line a fact; what it does not have is left out."""
+    from loragraft.artifact.space import format_bytes
+
+    def listed(values: Iterable[object]) -> str:
+        return ", ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in values)
+
+    sizes = f"{format_bytes(report.bytes)} ({report.bytes:,} bytes)"
+    if report.expected_bytes != report.bytes:
+        sizes += f", expected {report.expected_bytes:,} by its shapes"
+    facts = {
+        "type": report.type,
+        "task": report.task,
+        "layout": report.format,
+        "rank": listed(report.ranks),
+        "alpha": listed(report.alphas),
+        "scaling": listed(report.scalings),
+        "modules": report.modules,
+        "targets": listed(f"{count} {name}" for name, count in report.targets.items()),
+        "layers": report.layers,
+        "whole tensors": listed(report.saved),
+        "single rows of": listed(report.token_rows),
+        "parameters": f"{report.parameters:,}",
+        "dtypes": listed(report.dtypes),
+        "size": sizes,
+        "base as claimed": report.claimed_base,
+        "its name says": report.name_says,
+        "widths": listed(f"{name} {width}" for name, width in report.widths.items()),
+        "shapes fit": listed(report.candidates),
+        "left by training": listed(f"{item.name} ({item.kind})" for item in report.leftovers),
+        **{f"sha256 {name}": digest for name, digest in report.hashes.items()},
+    }
+    return [[name, str(value)] for name, value in facts.items() if value not in (None, "", 0)]
 
 
 @adapter.command()

@@ -23,6 +23,7 @@ INTERRUPTED = 130
 """128 + SIGINT, as shells report it."""
 
 GROUPS: Mapping[str, tuple[str, str]] = {
+    "adapter": ("loragraft.cli.adapter:adapter", "Inspect, verify, diagnose and fetch adapters."),
     "export": ("loragraft.cli.export:export", "Merge, convert, quantize and check a model."),
 }
 """Command to where it is and what ``loragraft --help`` says of it, so that help imports none."""
