@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loragraft.adapter.diagnose import hypotheses
@@ -68,6 +68,7 @@ MODULES = [f"encoder.layer.{n}.attention.{part}" for n in range(3) for part in (
 names = st.text("abcmodel0_", min_size=1, max_size=6)
 
 
+@settings(deadline=None)
 @given(st.lists(names, max_size=4), st.sampled_from(["", "model.", "bert.text_model."]))
 def test_any_prefix_is_found(junk: list[str], inside: str) -> None:
     prefix = "".join(f"{part}." for part in junk)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 from sklearn.metrics import confusion_matrix, roc_auc_score, roc_curve
@@ -26,6 +26,7 @@ binary = st.lists(
 ).filter(lambda rows: len({label for label, _ in rows}) == 2)
 
 
+@settings(deadline=None)
 @given(binary)
 def test_figures_are_those_of_scikit_learn(rows: list[tuple[float, int]]) -> None:
     labels = [label for label, _ in rows]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loragraft.adapter.scores import parse_score
@@ -67,12 +67,14 @@ def test_what_is_no_score_is_refused_with_a_reason(text: str) -> None:
     assert REFUSED[text] in found.reason
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1).map(lambda value: round(value, 6)))
 def test_every_plain_number_comes_back(value: float) -> None:
     assert parse_score(f"{value:.6f}").value == pytest.approx(value)
     assert parse_score(f"Score: {value:.6f}").value == pytest.approx(value)
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="0123456789.,/%-+e <>thinkscore:[]() \n", max_size=60))
 def test_no_text_breaks_it(text: str) -> None:
     value = parse_score(text).value
