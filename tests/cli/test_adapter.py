@@ -1,4 +1,4 @@
-"""``loragraft adapter``: verdicts as exit codes, the reason in the first line, JSON for programs."""
+"""``loragraft adapter``: verdicts as exit codes, the reason first, JSON for programs."""
 
 from __future__ import annotations
 

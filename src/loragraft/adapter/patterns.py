@@ -27,6 +27,9 @@ DEAR_STEPS = 5_000
 """A match beyond this many counts against its configuration's budget."""
 BUDGET_STEPS = 200_000
 """Steps of all dear matches of one configuration."""
+ALL_STEPS = 10_000_000
+"""Steps of all matches of one configuration, some twenty seconds: more than a mixture of 30,000
+expert modules takes, and an end where a header lists names by the million."""
 
 _BACKTRACKS = re.compile(r"[*+?{|]")
 """Without repeats and choices there is nothing to go back to: ``re`` itself is used."""
@@ -49,9 +52,15 @@ class _Unknown(Exception):
 
 @dataclass
 class Budget:
-    """Steps that dear matches of one configuration have taken."""
+    """Steps that one configuration's matches have taken.
+
+    Attributes:
+        spent: Those of dear matches.
+        total: All.
+    """
 
     spent: int = field(default=0)
+    total: int = field(default=0)
 
 
 def compile_pattern(pattern: str) -> re.Pattern[str]:
@@ -118,9 +127,10 @@ def match_pattern(
             f"The adapter's configuration holds the pattern {_short(foreign)} with {error}, which "
             "no pattern of module names needs. Write it without, or list the modules' names."
         ) from None
+    budget.total += run.steps
     if run.steps > DEAR_STEPS:
         budget.spent += run.steps
-    if budget.spent > BUDGET_STEPS:
+    if budget.spent > BUDGET_STEPS or budget.total > ALL_STEPS:
         raise _too_costly(foreign, text)
     return run.named() if matched else None
 

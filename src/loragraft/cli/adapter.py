@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from datetime import date, datetime
 from pathlib import Path
@@ -12,9 +13,8 @@ import click
 from loragraft.cli.adapter_fetch import fetch, search
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
-    from loragraft.adapter.findings import Finding
     from loragraft.adapter.inspect import AdapterReport
     from loragraft.adapter.survey import Subject, Survey
 
@@ -31,17 +31,6 @@ adapter.add_command(fetch)
 adapter.add_command(search)
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-
-
-def _print_findings(findings: Sequence[Finding]) -> None:
-    from loragraft.cli.output import print_table
-
-    rows = [
-        [f.code, f.severity.value, f.measured + (f"\n{f.next_step}" if f.next_step else ""),
-         f.expected]
-        for f in findings
-    ]  # fmt: skip
-    print_table("Findings", ["check", "verdict", "found", "expected"], rows)
 
 
 @adapter.command()
@@ -135,7 +124,7 @@ def verify(
     """Check an adapter, alone and against its base; exits 1 where it is not sound."""
     from loragraft.adapter.verify import VerifyRequest, verify_adapter
     from loragraft.checkpoint.resolve import resolve_adapter, resolve_checkpoint
-    from loragraft.cli.output import print_json, print_warnings
+    from loragraft.cli.output import print_findings, print_json, print_warnings
     from loragraft.cli.progress import make_progress
 
     if probe and base is None:
@@ -162,7 +151,8 @@ def verify(
         )
         probed = None
         if probe and resolved is not None and not report.failed:
-            from loragraft.adapter.probe import probe_adapter, read_prompts
+            from loragraft.adapter.probe import probe_adapter
+            from loragraft.adapter.probe_prompts import read_prompts
 
             probed = probe_adapter(
                 resolved.folder,
@@ -180,7 +170,7 @@ def verify(
     else:
         print_warnings([*found.notes, *(resolved.notes if resolved is not None else ())])
         click.echo(report.first_line)
-        _print_findings(report.findings)
+        print_findings(report.findings)
         if probe and probed is None:
             click.echo("Not probed: the checks above failed.")
     if report.failed:
@@ -224,8 +214,6 @@ def survey(
     finally:
         progress.end()
     value = found.to_json()
-    import json
-
     write_atomically(output / "survey.json", json.dumps(value, indent=1).encode())
     write_atomically(output / "survey.html", render_survey(found).encode())
     if as_json:
@@ -275,8 +263,8 @@ def _print_survey(found: Survey) -> None:
 @_JSON
 def diagnose(base: str, adapter: str, pairs: Path | None, as_json: bool) -> None:
     """Find out why an adapter does nothing, or the wrong thing, and how to mend it."""
-    from loragraft.adapter.diagnose import diagnose as run
-    from loragraft.adapter.diagnose import render_text
+    from loragraft.adapter.diagnose.run import diagnose as run
+    from loragraft.adapter.diagnose.text import render_text
     from loragraft.checkpoint.resolve import resolve_adapter, resolve_checkpoint
     from loragraft.cli.output import print_json, print_warnings
     from loragraft.cli.progress import make_progress
@@ -317,4 +305,8 @@ def merge_embedder(base: str, adapter: str, output: Path, replace: bool, as_json
         print_json(report.to_json())
         return
     print_warnings([*model.notes, *found.notes])
-    click.echo(f"Merged; embeddings differ by {report.difference:.1e} at most: {report.folder}")
+    print_warnings(report.notes)
+    click.echo(
+        f"Merged {report.parameters:,} parameters; its embeddings are the adapted model's to "
+        f"{report.largest_difference:.1e}, and {report.change:.3f} from the base's: {report.folder}"
+    )

@@ -113,7 +113,7 @@ def _check(folder: Path, as_json: bool) -> None:
 
 def _print_fetched(report: FetchReport, as_json: bool) -> None:
     from loragraft.artifact.space import format_bytes
-    from loragraft.cli.output import print_json, print_table, print_warnings
+    from loragraft.cli.output import print_findings, print_json, print_table, print_warnings
 
     if as_json:
         print_json(report.to_json())
@@ -121,12 +121,7 @@ def _print_fetched(report: FetchReport, as_json: bool) -> None:
     print_warnings(report.notes)
     rows = [[file.name, format_bytes(file.bytes), file.sha256[:16]] for file in report.files]
     print_table("Files", ["file", "size", "SHA-256 begins"], rows)
-    findings = [
-        [f.code, f.severity.value, f.measured + (f"\n{f.next_step}" if f.next_step else ""),
-         f.expected]
-        for f in report.findings
-    ]  # fmt: skip
-    print_table("Findings", ["check", "verdict", "found", "expected"], findings)
+    print_findings(report.findings)
     revision = f" at {report.revision}" if report.revision else ""
     click.echo(f"From {report.source}{revision}")
     click.echo(f"Folder: {report.folder}")
@@ -163,10 +158,11 @@ def search(
     query: str, source: SourceName, kind: Kind, sort: Sort, limit: int, as_json: bool
 ) -> None:
     """Look for adapters by words: size, date, downloads, and what the name says of the base."""
+    from loragraft.adapter.naming import read_name
     from loragraft.adapter.search import search as search_adapters
     from loragraft.cli.output import print_json
 
-    found = search_adapters(query, source, kind, sort, limit)
+    found = search_adapters(query, source, kind, sort, limit, lambda name: str(read_name(name)))
     if as_json:
         print_json({"query": query, "source": source, "kind": kind, "sort": sort,
                     "candidates": [candidate.to_json() for candidate in found]})  # fmt: skip

@@ -12,6 +12,8 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from loragraft.adapter.findings import Finding
+
 PIPE_WIDTH = 160
 """Columns of a table that goes into a file or a pipe, where there is no terminal to ask."""
 
@@ -57,6 +59,16 @@ def print_gates(gates: Sequence[Mapping[str, Any]]) -> None:
         for g in gates
     ]  # fmt: skip
     print_table("Gates", ["gate", "verdict", "measured", "expected"], rows)
+
+
+def print_findings(findings: Sequence[Finding]) -> None:
+    """Print an adapter's findings, each with its next step."""
+    rows = [
+        [f.code, f.severity.value, f.measured + (f"\n{f.next_step}" if f.next_step else ""),
+         f.expected]
+        for f in findings
+    ]  # fmt: skip
+    print_table("Findings", ["check", "verdict", "found", "expected"], rows)
 
 
 def print_warnings(warnings: Sequence[str]) -> None:

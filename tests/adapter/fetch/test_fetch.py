@@ -120,7 +120,7 @@ def test_a_url_of_one_file(make_adapter: Maker, place: Path, server: FileServer)
     report = fetch(f"{server.url}/x/adapter_model.safetensors", place / "out")
     assert visible(place / "out") == {"adapter_model.safetensors"} | RECORDS
     assert report.verdict is Severity.FAIL
-    assert report.findings[0].code == "file.open"
+    assert report.findings[0].code == "file.config"
     assert "adapter_config.json does not exist" in report.findings[0].measured
 
 

@@ -22,7 +22,8 @@ from loragraft.adapter.fetch.record import (
 from loragraft.adapter.fetch.retry import Retry
 from loragraft.adapter.fetch.sources import Source, parse_source
 from loragraft.adapter.fetch.urls import redact_url
-from loragraft.adapter.findings import Finding, Severity, failed, worst
+from loragraft.adapter.findings import Finding, Severity, worst
+from loragraft.adapter.verify import VerifyRequest, verify_adapter
 from loragraft.artifact.journal import Journal
 from loragraft.artifact.names import check_name
 from loragraft.artifact.progress import Progress, Silent
@@ -130,7 +131,7 @@ def fetch(
         origin = write_record(staging.folder, files, _origin(found, delivery, started, upstream))
         folder = staging.publish()
     progress.begin("Checking", 0)
-    findings = verify_fetched(folder)
+    findings = verify_fetched(folder, found.name)
     return FetchReport(
         folder=folder,
         source=_shown(found),
@@ -144,16 +145,9 @@ def fetch(
     )
 
 
-def verify_fetched(folder: Path) -> tuple[Finding, ...]:
-    """Run the static checks that need no base; a broken adapter becomes a failed finding."""
-    from loragraft.adapter.checks import CheckContext, run_checks
-    from loragraft.adapter.reader import open_adapter
-
-    try:
-        with open_adapter(folder) as adapter:
-            return tuple(run_checks(CheckContext(adapter)))
-    except LoragraftError as error:
-        return (failed("file.open", str(error), "an adapter that can be opened", "Fetch another."),)
+def verify_fetched(folder: Path, name: str) -> tuple[Finding, ...]:
+    """Run the checks that need no base, the name it was had under among them."""
+    return verify_adapter(VerifyRequest(folder, source_name=name)).findings
 
 
 def _refuse_taken(out: Path, replace: bool) -> None:
