@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 STEP = 0.1
 """Share of a stage between two lines where stderr is no terminal."""
+PAUSE_SECONDS = 1.0
+"""Between two lines at least: what is done in a moment needs none."""
 
 
 class LineProgress:
@@ -25,13 +27,13 @@ class LineProgress:
         """Begin without a stage."""
         self._lock = threading.Lock()
         self._stage, self._total, self._done, self._next = "", 0, 0, STEP
-        self._start = 0.0
+        self._start = self._last = 0.0
 
     def begin(self, stage: str, total: int) -> None:
         """Name the stage."""
         with self._lock:
             self._stage, self._total, self._done, self._next = stage, total, 0, STEP
-            self._start = time.monotonic()
+            self._start = self._last = time.monotonic()
         self.note(f"{stage} ({format_bytes(total)})" if total else stage)
 
     def advance(self, count: int) -> None:
@@ -40,9 +42,12 @@ class LineProgress:
             self._done += count
             if not self._total or self._done / self._total < self._next:
                 return
+            now = time.monotonic()
+            if now - self._last < PAUSE_SECONDS:
+                return
             share = self._done / self._total
-            self._next = share - share % STEP + STEP
-            rate = self._done / max(time.monotonic() - self._start, 1e-6)
+            self._next, self._last = share + STEP, now
+            rate = self._done / max(now - self._start, 1e-6)
         self.note(f"{self._stage}: {share:.0%}, {format_bytes(rate)}/s")
 
     def note(self, text: str) -> None:
