@@ -22,6 +22,7 @@ _HOME = pytest.StashKey[Path]()
 def pytest_configure(config: pytest.Config) -> None:
     """Point caches to a temporary folder, before any library reads these variables."""
     if hasattr(config, "workerinput"):  # a worker of pytest-xdist: they are set already
+        os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers share the cores
         return
     home = Path(tempfile.mkdtemp(prefix="loragraft-tests-"))
     config.stash[_HOME] = home
