@@ -115,6 +115,19 @@ def test_folders_of_adapters_are_searched(tmp_path: Path) -> None:
     assert find_adapters(tmp_path / "runs" / "notes") == [tmp_path / "runs" / "notes"]
 
 
+def test_values_are_read_once_and_count_on_every_base(bases: list[Subject], tmp_path: Path) -> None:
+    arrays = {
+        name: value * 0 if "lora_B" in name else value for name, value in lora_arrays().items()
+    }
+    folder = write_adapter(tmp_path / "idle", arrays)
+    found = run_survey([Subject("idle", folder)], bases, tmp_path / "out")
+    assert found.cells["idle", ALONE].verdict == "fail"
+    assert verdicts(found)["idle"] == ["fail", "fail"]
+    assert render_survey(found).count('<span class="fail">fail</span>') == 3
+    headers = run_survey([Subject("idle", folder)], bases, tmp_path / "out", values=False)
+    assert verdicts(headers)["idle"][0] != "fail"
+
+
 def test_the_page_shows_every_pair_and_escapes_names(bases: list[Subject], tmp_path: Path) -> None:
     folder = write_adapter(tmp_path / "adapter")
     name = "<script>alert(1)</script>"

@@ -82,7 +82,7 @@ class Survey:
     reused: int = 0
 
     def verdict(self, adapter: str, base: str) -> str:
-        """Return the worse of an adapter's own verdict and that on a base."""
+        """Return the worse of an adapter's own verdict and that on a base (or :data:`ALONE`)."""
         found = (self.cells[adapter, ALONE].verdict, self.cells[adapter, base].verdict)
         return max(found, key=_ORDER.index)
 

@@ -248,8 +248,10 @@ def _print_survey(found: Survey) -> None:
 
     rows = [[a, *(found.verdict(a, b) for b in found.bases)] for a in found.adapters]
     print_table("Survey", ["adapter", *found.bases], rows)
+    said: set[tuple[str, str]] = set()
     for cell in found.cells.values():
-        if cell.reason:
+        if cell.reason and (cell.adapter, cell.reason) not in said:  # its own faults once
+            said.add((cell.adapter, cell.reason))
             on = f" on {cell.base}" if cell.base else ""
             click.echo(f"{cell.adapter}{on}: {cell.reason}")
     if found.reused:
