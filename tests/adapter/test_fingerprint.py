@@ -52,6 +52,21 @@ def test_one_projection_says_its_part(
         assert fingerprint(adapter).widths() == expected
 
 
+def test_an_encoders_projections_are_read(make_adapter: Make) -> None:
+    arrays = {}
+    for name in ("query", "value"):
+        key = f"{PREFIX}encoder.layer.1.attention.self.{name}"
+        arrays[f"{key}.lora_A.weight"] = np.ones((4, 48), np.float32)
+        arrays[f"{key}.lora_B.weight"] = np.ones((48, 4), np.float32)
+    with open_adapter(make_adapter(arrays, target_modules=["query", "value"])) as adapter:
+        found = fingerprint(adapter)
+    assert found == Fingerprint(hidden=48, query=48, key_value=48, layers=2)
+    config = {"hidden_size": 48, "num_attention_heads": 4, "num_hidden_layers": 2}
+    assert compare_fingerprint(found, config)[0].severity is Severity.PASS
+    wider = compare_fingerprint(found, {**config, "hidden_size": 64})
+    assert wider[0].code == "fingerprint.hidden"
+
+
 def test_fused_projections_and_other_towers(make_adapter: Make) -> None:
     key = f"{PREFIX}model.layers.0.mlp.gate_up_proj"
     tower = f"{PREFIX}model.vision_tower.layers.9.q_proj"

@@ -24,6 +24,9 @@ ROLES: Mapping[str, tuple[str | None, str | None]] = {
     "k_proj": ("hidden", "key_value"),
     "v_proj": ("hidden", "key_value"),
     "o_proj": ("query", "hidden"),
+    "query": ("hidden", "query"),
+    "key": ("hidden", "key_value"),
+    "value": ("hidden", "key_value"),
     "gate_proj": ("hidden", "intermediate"),
     "up_proj": ("hidden", "intermediate"),
     "down_proj": ("intermediate", "hidden"),
@@ -217,7 +220,8 @@ def compare_fingerprint(found: Fingerprint, base_config: Mapping[str, Any]) -> l
     if not set(found.widths()) & set(expected):
         return [warned(
             "fingerprint.width", "no projection whose widths are known",
-            "at least one of q, k, v, o, gate, up, down", "Compare the module names by hand.",
+            "at least one projection of attention or of the feed-forward layer",
+            "Compare the module names by hand.",
         )]  # fmt: skip
     return [passed("fingerprint.width", shared, "the base's widths")]
 
