@@ -105,6 +105,15 @@ def test_keys_of_another_level_are_named_and_mended(
     assert 0.5 < lowest_cosine(minilm_folder, run_fix(found.fix)) < 0.99
 
 
+def test_random_layers_are_not_taken_for_the_adapter(minilm_folder: Path, edited: Edit) -> None:
+    adapter = edited(lambda key, v: (key, v))
+    config = adapter / "adapter_config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "init_lora_weights": False}))
+    found = diagnose(minilm_folder, adapter)
+    assert found.top.name == "wrapped-at-the-wrong-level"
+    assert any("filled at random" in text for text in found.top.evidence_for)
+
+
 def test_keys_without_pefts_prefix_are_named(minilm_folder: Path, edited: Edit) -> None:
     adapter = edited(lambda key, v: (key.removeprefix("base_model.model."), v))
     found = diagnose(minilm_folder, adapter)

@@ -53,7 +53,12 @@ def wrapped_at_the_wrong_level(facts: Facts) -> Hypothesis | None:
         return None
     fits = facts.shift is not None and not facts.shift.needed
     difference = wrapper.difference
-    identical = None if difference is None else difference.verdict == "identical"
+    explained = None if difference is None else difference.verdict == "identical"
+    found = f"its embeddings against the base's are {_differs(wrapper)}"
+    if explained is False and wrapper.landed is False:
+        # With init_lora_weights false the new layers are filled at random: a change, not this one.
+        explained = True
+        found += ", by new layers filled at random and not by the file's weights"
     return hypothesis(
         "wrapped-at-the-wrong-level",
         "The adapter belongs on the encoder inside the SentenceTransformer. A PeftModel around "
@@ -68,8 +73,7 @@ def wrapped_at_the_wrong_level(facts: Facts) -> Hypothesis | None:
                 f"parameters empty and {len(wrapper.unexpected)} keys of the file unused",
                 "PeftModel around the SentenceTransformer takes every key",
                 None if wrapper.error else wrapper.landed is False),
-            Prediction(f"its embeddings against the base's are {_differs(wrapper)}",
-                       f"its embeddings against the base's are {_differs(wrapper)}", identical),
+            Prediction(found, found, explained),
             Prediction(f"the same file on the encoder inside: {_differs(facts.usual)}",
                        f"the same file on the encoder inside: {_differs(facts.usual)}",
                        facts.usual.changed, decisive=True),
