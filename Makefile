@@ -53,7 +53,7 @@ lint: $(READY)
 	$(PY) scripts/generate_cli_docs.py --check
 
 test: lint
-	$(PY) -m pytest -n auto --maxprocesses $(WORKERS) --dist loadgroup --durations 20
+	$(PY) -m pytest -n auto --maxprocesses $(WORKERS) --dist loadgroup
 
 docs: $(READY)
 	$(PY) scripts/generate_cli_docs.py

@@ -35,7 +35,7 @@ CASES = [
     pytest.param(case, marks=pytest.mark.xdist_group(f"reference-{case}"))
     for case in (*FAMILIES, REAL)
 ]
-TEXT = calibration_text()[:1000]
+TEXT = calibration_text()[:1500]
 
 
 def read(path: Path) -> tuple[dict[str, tuple[int, bytes]], dict[str, Any]]:
