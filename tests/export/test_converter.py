@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from loragraft.checkpoint.gguf_file import GgufFile
 from loragraft.errors import CheckFailedError, InputError, UnsupportedError
 from loragraft.export.converter import (
     convert_and_quantize,
@@ -14,7 +15,6 @@ from loragraft.export.converter import (
     find_script,
     quantize_file,
 )
-from loragraft.export.gguf_file import GgufFile
 from tests.export.pico_llama import make_weights, write_model
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from loragraft.checkpoint.gguf_file import GgufFile
 from loragraft.errors import AdapterError, CheckFailedError, UnsupportedError
-from loragraft.export.gguf_file import GgufFile
 from loragraft.export.job import run_export
 from loragraft.export.request import ExportReport, ExportRequest
 

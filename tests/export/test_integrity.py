@@ -14,8 +14,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from loragraft.artifact.progress import Silent
+from loragraft.checkpoint.gguf_file import GgufFile
 from loragraft.errors import CheckFailedError, UnsupportedError
-from loragraft.export.gguf_file import GgufFile
 from loragraft.export.job import run_export
 from loragraft.export.request import ExportReport, ExportRequest
 

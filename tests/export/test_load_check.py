@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from loragraft.artifact.child import explain_exit, run_child
 from loragraft.errors import CheckFailedError
 from loragraft.export import logits_child
-from loragraft.export.child import explain_exit, run_child
 from loragraft.export.load_check import load_check, load_gate
 from loragraft.export.logits_child import LlamaLogits
 from loragraft.export.verify import parity_gates

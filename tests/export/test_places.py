@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from loragraft.artifact.metadata import read_metadata
-from loragraft.export.gguf_file import GgufFile
+from loragraft.checkpoint.gguf_file import GgufFile
 from loragraft.export.job import run_export
 from loragraft.export.lora_gguf import export_lora_gguf
 from loragraft.export.merge import merge_checkpoint

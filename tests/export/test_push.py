@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from loragraft.artifact.checksums import write_checksums
+from loragraft.artifact.child import child_environment
 from loragraft.artifact.hashing import sha256_file
 from loragraft.errors import BundleError, InputError
-from loragraft.export.child import child_environment
 from loragraft.export.push import push_bundle
 
 TOKEN = "hf_testtoken"

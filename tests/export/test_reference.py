@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from loragraft.checkpoint.gguf_file import GgufFile
 from loragraft.export.divergence import calibration_text, measure_divergence
-from loragraft.export.gguf_file import GgufFile
 from loragraft.export.job import run_export
 from loragraft.export.merge import merge_into
 from loragraft.export.request import ExportReport, ExportRequest

@@ -268,7 +268,7 @@ def test_a_truncated_gguf_fails_in_every_gate_that_reads_it(bundle: Path) -> Non
 def test_invalid_rows_are_found(tmp_path: Path, qtype: str) -> None:
     path = write_model(tmp_path / "m.gguf", BASE, qtype)
     assert gguf_gate(path).verdict == "pass"
-    from loragraft.export.gguf_file import GgufFile
+    from loragraft.checkpoint.gguf_file import GgufFile
 
     with GgufFile(path) as file:
         tensor = file.tensor("blk.1.ffn_down.weight")

@@ -16,6 +16,7 @@ from loragraft.adapter.locate import locate_adapter
 from loragraft.artifact.hashing import sha256_file
 from loragraft.artifact.progress import Progress
 from loragraft.artifact.publish import Staging
+from loragraft.checkpoint.gguf_file import GgufFile
 from loragraft.export.bundle import (
     describe_inputs,
     fill_bundle,
@@ -26,7 +27,6 @@ from loragraft.export.carried import tokenizer_owner
 from loragraft.export.converter import convert_and_quantize, find_script
 from loragraft.export.engine import merge_beside
 from loragraft.export.gates import GateResult, judge
-from loragraft.export.gguf_file import GgufFile
 from loragraft.export.judging import gates_before, load_gates
 from loragraft.export.memory import PeakMemory
 from loragraft.export.prepare import open_base

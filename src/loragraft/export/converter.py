@@ -13,10 +13,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from loragraft.artifact.child import child_command, child_environment, explain_exit
 from loragraft.artifact.space import require_disk
+from loragraft.checkpoint.gguf_file import GgufFile
 from loragraft.errors import CheckFailedError, InputError, UnsupportedError
-from loragraft.export.child import child_command, child_environment, explain_exit
-from loragraft.export.gguf_file import GgufFile
 from loragraft.export.mix import find_mix
 
 SCRIPT_NAME = "convert_hf_to_gguf.py"

@@ -27,8 +27,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from loragraft.checkpoint.gguf_file import GgufFile
 from loragraft.errors import BundleError
-from loragraft.export.gguf_file import GgufFile
 from loragraft.export.quantize.ggml import load_ggml
 
 SEED = 20251101

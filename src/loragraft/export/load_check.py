@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from loragraft.artifact.child import child_command, run_child
 from loragraft.errors import LoragraftError
-from loragraft.export.child import child_command, run_child
 from loragraft.export.gates import GateResult
 from loragraft.export.memory import anonymous_bytes, peak_resident_bytes
 
@@ -116,7 +116,7 @@ def measure_load(gguf: Path, threads: int, tokenizer: Path | None) -> dict[str, 
     import llama_cpp
     import numpy as np
 
-    from loragraft.export.llama_forward import LlamaForward
+    from loragraft.engine.llama_forward import LlamaForward
 
     start = time.perf_counter()
     with LlamaForward(gguf, context=CONTEXT, threads=threads) as model:

@@ -20,8 +20,8 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from loragraft.artifact.child import child_command, child_environment, explain_exit
 from loragraft.errors import CheckFailedError, LoragraftError
-from loragraft.export.child import child_command, child_environment, explain_exit
 
 MODULE = "loragraft.export.logits_child"
 _FRAME = struct.Struct("<II")
@@ -102,7 +102,7 @@ class LlamaLogits:
 
 def main(arguments: Sequence[str]) -> int:
     """Serve requests from stdin until it closes."""
-    from loragraft.export.llama_forward import LlamaForward
+    from loragraft.engine.llama_forward import LlamaForward
 
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # llama.cpp and its back ends may print to stdout

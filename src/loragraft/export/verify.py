@@ -13,12 +13,12 @@ import numpy as np
 
 from loragraft.artifact.checksums import CHECKSUMS_NAME, check_checksums
 from loragraft.artifact.metadata import METADATA_NAME, read_metadata
+from loragraft.checkpoint.gguf_file import GgufFile
 from loragraft.errors import BundleError, CheckFailedError
 from loragraft.export.carried import VOCABULARY_FILES, tokenizer_owner
 from loragraft.export.effect import SEED, measure_effect
 from loragraft.export.effect_gates import effect_gates
 from loragraft.export.gates import Gate, GateResult, run_gates
-from loragraft.export.gguf_file import GgufFile
 from loragraft.export.load_check import LoadReport, load_check, load_gate
 from loragraft.export.quantize.ggml import load_ggml
 

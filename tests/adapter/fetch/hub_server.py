@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from loragraft.export.child import child_environment
+from loragraft.artifact.child import child_environment
 from tests.adapter.fetch.server import FileServer, Handler, Request, Served
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

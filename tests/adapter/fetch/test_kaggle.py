@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from loragraft.adapter.fetch import check_folder
+from loragraft.artifact.child import child_environment
 from loragraft.artifact.metadata import read_metadata
-from loragraft.export.child import child_environment
 from tests.adapter.fetch.hub_server import finish, start_fetch
 from tests.adapter.fetch.kaggle_server import ARCHIVE, Kaggle, kaggle_environment, zipped
 from tests.adapter.fetch.server import FileServer

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from loragraft.engine import llama_library
+from loragraft.engine.llama_library import OVERRIDE, library_folder
 from loragraft.errors import UnavailableError
-from loragraft.export import llama_library
-from loragraft.export.llama_library import OVERRIDE, library_folder
 from loragraft.export.mix import oracle
 from loragraft.export.quantize.ggml import Ggml, find_library, library_patterns
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from gguf import GGUFValueType, GGUFWriter
 
-from loragraft.export.gguf_file import GgufFile
+from loragraft.checkpoint.gguf_file import GgufFile
 from loragraft.export.tokenizer import structures
 from loragraft.export.tokenizer.vocabulary import Vocabulary, vocabulary_items
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from loragraft.export.gguf_file import GgufFile
+from loragraft.checkpoint.gguf_file import GgufFile
 from loragraft.export.tokenizer.parity import check_token_parity
 from loragraft.export.tokenizer.vocabulary import build_vocabulary
 from tests.export.tokenizer import support

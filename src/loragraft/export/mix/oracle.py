@@ -16,8 +16,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from loragraft.engine.llama_library import library_folder
 from loragraft.errors import UnavailableError
-from loragraft.export.llama_library import library_folder
 from loragraft.export.mix import worker
 from loragraft.export.mix.catalogue import MIXES, Mix
 from loragraft.export.mix.rules import is_70b, types_by_rules

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from loragraft.engine.llama_library import library_folder
 from loragraft.errors import UnavailableError, UnsupportedError
-from loragraft.export.llama_library import library_folder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

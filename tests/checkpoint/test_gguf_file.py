@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from loragraft.checkpoint.gguf_file import GgufFile
 from loragraft.errors import BundleError
-from loragraft.export.gguf_file import GgufFile
 from tests.export.pico_llama import byte_tokens, gguf_tensors, make_weights, write_model
 
 TYPES = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K", "Q4_K",
