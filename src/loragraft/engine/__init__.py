@@ -1,0 +1,1 @@
+"""Generate text: llama.cpp in this process, Ollama, transformers."""
