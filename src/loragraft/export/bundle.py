@@ -175,7 +175,9 @@ def fill_bundle(
     modelfile = render_modelfile(report.files[0].name, stops, context)
     write_atomically(folder / MODELFILE_NAME, modelfile.encode("utf-8"))
     body = {key: value for key, value in report.to_json().items() if key != "bundle"}
-    write_metadata(folder, places.hide({**inputs, "context_length": context, **body}))
+    write_metadata(
+        folder, places.hide({**inputs, "context_length": context, "stops": list(stops), **body})
+    )
     card = places.hide(render_card(request, report, inputs))
     # The name of a folder may hold bytes that are no UTF-8; the card then shows their numbers.
     write_atomically(folder / CARD_NAME, card.encode("utf-8", "backslashreplace"))

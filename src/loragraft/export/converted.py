@@ -21,7 +21,6 @@ from loragraft.export.bundle import (
     describe_inputs,
     fill_bundle,
     hash_base,
-    read_generation_config,
 )
 from loragraft.export.carried import tokenizer_owner
 from loragraft.export.converter import convert_and_quantize, find_script
@@ -31,8 +30,7 @@ from loragraft.export.judging import gates_before, load_gates
 from loragraft.export.memory import PeakMemory
 from loragraft.export.prepare import open_base
 from loragraft.export.request import Clock, ExportedFile, ExportReport, ExportRequest
-
-_STOP_KEYS = ("tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id")
+from loragraft.export.stops import exported_stops
 
 
 def _describe_file(path: Path, quant: str) -> ExportedFile:
@@ -48,17 +46,6 @@ def _describe_file(path: Path, quant: str) -> ExportedFile:
         type_counts=dict(Counter(tensor.type_name for tensor in tensors).most_common()),
         fallbacks={},
     )
-
-
-def _stops(path: Path, folder: Path) -> list[str]:
-    """Return the texts of the end tokens that the finished file and the checkpoint name."""
-    with GgufFile(path) as file:
-        tokens = file.get("tokenizer.ggml.tokens", [])
-        ids = [file.get(key) for key in _STOP_KEYS]
-    listed = read_generation_config(folder).get("eos_token_id")
-    ids += listed if isinstance(listed, list) else [listed]
-    known = [token for token in ids if type(token) is int and 0 <= token < len(tokens)]
-    return list(dict.fromkeys(tokens[token] for token in known))
 
 
 def run_converted(request: ExportRequest, progress: Progress) -> ExportReport:
@@ -100,6 +87,7 @@ def run_converted(request: ExportRequest, progress: Progress) -> ExportReport:
                 gates += load_gates(staging.folder / file.name, tokenizer, request.thread_count)
             gates.append(_no_read_back())
             gates = judge(gates, request.allow)  # nothing is kept: there is no journal
+        stops = exported_stops(outputs[0][1], merged)
         report = ExportReport(
             bundle=staging.target,
             files=files,
@@ -111,7 +99,7 @@ def run_converted(request: ExportRequest, progress: Progress) -> ExportReport:
             seconds=clock.seconds,
             peak_memory=peak.peak,
             resumed_tensors=0,
-            warnings=request.notes,
+            warnings=[*request.notes, *stops.warnings],
         )
         architecture = str((base.config["architectures"] or ["unknown"])[0])
         inputs = describe_inputs(request, architecture, hash_base(base.files))
@@ -120,7 +108,7 @@ def run_converted(request: ExportRequest, progress: Progress) -> ExportReport:
             request,
             report,
             inputs,
-            stops=_stops(outputs[0][1], merged),
+            stops=stops.texts,
             context=base.config.get("max_position_embeddings"),
         )
         staging.publish()

@@ -27,7 +27,6 @@ from loragraft.export.bundle import (
     describe_inputs,
     fill_bundle,
     hash_base,
-    read_generation_config,
 )
 from loragraft.export.engine import choose_engine, hidden_folder, merged_base
 from loragraft.export.gates import judge
@@ -35,10 +34,10 @@ from loragraft.export.judging import check_whole_model_gates, gates_after, gates
 from loragraft.export.memory import PeakMemory
 from loragraft.export.mix import find_mix
 from loragraft.export.mix.assign import bits_per_weight, fallbacks, type_counts
-from loragraft.export.modelfile import stop_texts
 from loragraft.export.prepare import Layout, lay_out, open_base
 from loragraft.export.quantize.kernels import Kernels, choose_kernels
 from loragraft.export.request import Clock, ExportedFile, ExportReport, ExportRequest
+from loragraft.export.stops import exported_stops
 from loragraft.export.stream import stream_tensors
 from loragraft.export.tokenizer.parity import require_reference
 from loragraft.export.writer import GgufOutput, write_header
@@ -236,6 +235,7 @@ def run_export(request: ExportRequest, progress: Progress | None = None) -> Expo
                 request, original, layout, written.files, staging.folder, scratch, progress
             )
             gates = judge(gates, request.allow, staging.folder)
+        stops = exported_stops(staging.folder / written.files[0].name, layout.base.folder)
         report = ExportReport(
             bundle=staging.target,
             files=written.files,
@@ -247,15 +247,13 @@ def run_export(request: ExportRequest, progress: Progress | None = None) -> Expo
             seconds=clock.seconds,
             peak_memory=peak.peak,
             resumed_tensors=written.resumed,
-            warnings=[*request.notes, *layout.warnings],
+            warnings=[*request.notes, *layout.warnings, *stops.warnings],
         )
         with clock.phase("publish"):
             name = layout.family.name
             inputs = describe_inputs(request, name, hashes(), layout.adapters)
-            generation = read_generation_config(layout.base.folder)
-            stops = stop_texts(layout.vocabulary, generation)
             context = layout.base.config.get("max_position_embeddings")
-            fill_bundle(staging.folder, request, report, inputs, stops=stops, context=context)
+            fill_bundle(staging.folder, request, report, inputs, stops=stops.texts, context=context)
             staging.publish()
         progress.end()
     return replace(report, seconds=clock.seconds, peak_memory=peak.peak)

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-from loragraft.export.tokenizer.vocabulary import Vocabulary
+from collections.abc import Sequence
 
 MAX_CONTEXT = 8192
 """Ollama reserves the whole context at load: 8,192 tokens fit a laptop, the model's own maximum
 (131,072 for Llama 3.x) rarely does. Users raise it in the Modelfile."""
-
-_STOP_IDS = ("eos_token_id", "eot_token_id", "eom_token_id")
 
 
 def quote(text: str) -> str:
@@ -24,23 +19,6 @@ def quote(text: str) -> str:
     if any(ord(c) < 0x20 or ord(c) == 0x7F for c in text) or '"""' in text:
         raise ValueError(f"{text!r} cannot stand in a Modelfile parameter")
     return f'"""{text}"""' if '"' in text else f'"{text}"'
-
-
-def stop_texts(vocabulary: Vocabulary, generation: Mapping[str, Any]) -> list[str]:
-    """Return the texts of all tokens that end an answer, each once.
-
-    They are the vocabulary's end tokens and ``generation_config.json``'s EOS list.
-    """
-    listed = generation.get("eos_token_id")
-    more = listed if isinstance(listed, list) else [listed]
-    ids = [*(vocabulary.special.get(key) for key in _STOP_IDS), *more]
-    texts: list[str] = []
-    for token in ids:
-        if type(token) is int and 0 <= token < len(vocabulary.tokens):
-            text = vocabulary.tokens[token]
-            if text not in texts:
-                texts.append(text)
-    return texts
 
 
 def render_modelfile(file_name: str, stops: Sequence[str], context_length: int | None) -> str:
