@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loragraft.artifact.space import require_disk, require_memory
+from loragraft.engine.threads import default_threads
 from loragraft.errors import BundleError, TokenizerError
 from loragraft.export.gates import GateResult
 from loragraft.export.logits_child import LlamaLogits
@@ -232,7 +233,7 @@ def measure_divergence(
     tokenizer: Path | None = None,
     scratch: Path | None = None,
     text: str | None = None,
-    threads: int = 2,
+    threads: int | None = None,
 ) -> Divergence:
     """Compare a GGUF with the merged model in float32, and both with the base.
 
@@ -243,7 +244,7 @@ def measure_divergence(
         tokenizer: Folder of the tokenizer, the base's where None.
         scratch: Where the base's logits may be kept meanwhile (4 bytes a token and entry).
         text: Instead of the packaged calibration text.
-        threads: Threads of either library.
+        threads: Threads of either library; as many as this process may use if None.
 
     Raises:
         MissingExtraError: If torch, transformers or peft is not installed.
@@ -252,6 +253,7 @@ def measure_divergence(
     """
     from loragraft.export.peft_engine import load_model, merge_adapters
 
+    threads = threads or default_threads()
     chunks = token_chunks(tokenizer or base, text if text is not None else calibration_text())
     require_room(base)
     with ExitStack() as stack:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from loragraft.artifact.child import child_command, run_child
+from loragraft.engine.threads import default_threads
 from loragraft.errors import LoragraftError
 from loragraft.export.gates import GateResult
 from loragraft.export.memory import anonymous_bytes, peak_resident_bytes
@@ -29,7 +30,6 @@ FLAT = 1e-6
 """Logits that vary less than this say nothing."""
 SAME = 1e-4
 """Positions whose logits differ by less than this share of their spread are alike."""
-THREADS = 2
 MODULE = "loragraft.export.load_check"
 
 
@@ -71,7 +71,11 @@ class LoadReport:
 
 
 def load_check(
-    gguf: Path, *, tokenizer: Path | None = None, timeout: float = TIMEOUT, threads: int = THREADS
+    gguf: Path,
+    *,
+    tokenizer: Path | None = None,
+    timeout: float = TIMEOUT,
+    threads: int | None = None,
 ) -> LoadReport:
     """Load a file in a child process and run one forward pass.
 
@@ -79,12 +83,12 @@ def load_check(
         gguf: The file.
         tokenizer: A Hugging Face tokenizer folder to compare token ids with.
         timeout: Seconds after which the child is killed.
-        threads: Threads of the pass.
+        threads: Threads of the pass; as many as this process may use if None.
 
     Raises:
         CheckFailedError: If the child fails, crashes, is killed or hangs; with its last words.
     """
-    arguments = [str(gguf.resolve()), str(threads)]
+    arguments = [str(gguf.resolve()), str(threads or default_threads())]
     if tokenizer is not None:
         arguments.append(str(tokenizer.resolve()))
     command = child_command(MODULE, arguments)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from loragraft.engine.threads import default_threads
 from loragraft.export.delta import Precision
 from loragraft.export.gates import GateResult
 from loragraft.export.places import shared_name
@@ -51,12 +51,8 @@ class ExportRequest:
 
     @property
     def thread_count(self) -> int:
-        """Encoding threads: as asked, or one for each core this process may use."""
-        if self.threads > 0:
-            return self.threads
-        if hasattr(os, "sched_getaffinity"):
-            return len(os.sched_getaffinity(0))
-        return os.cpu_count() or 1
+        """Encoding threads: as asked, or as many as this process may use."""
+        return self.threads if self.threads > 0 else default_threads()
 
 
 @dataclass

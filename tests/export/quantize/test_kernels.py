@@ -15,9 +15,10 @@ from gguf import GGMLQuantizationType as Type
 from numpy.typing import NDArray
 
 import loragraft
+from loragraft.engine.threads import usable_cores
 from loragraft.errors import NonFiniteError, UnsupportedError
 from loragraft.export.quantize.kernels import choose_kernels, dequantize_rows
-from loragraft.export.quantize.native import NATIVE_TYPES, load_encoder, usable_cores
+from loragraft.export.quantize.native import NATIVE_TYPES, load_encoder
 
 if TYPE_CHECKING:
     from loragraft.export.quantize.ggml import Ggml

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gguf import GGMLQuantizationType
+
+from loragraft.engine.threads import usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,13 +68,6 @@ def saved_seconds(native: NativeType, elements: int) -> float:
 def compile_cost(native: NativeType, share: float) -> float:
     """Seconds to start and compile, `share` (0 to 1) of the common part being this type's."""
     return native.compile_seconds + share * (LOAD_SECONDS + FIRST_COMPILE_SECONDS)
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def load_encoder(native: NativeType) -> Any:  # noqa: ANN401
