@@ -1,0 +1,205 @@
+"""Conversations on llama.cpp in this process: the embedded default, no server needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from loragraft.checkpoint.bundle import LocalModel
+from loragraft.checkpoint.gguf_chat import ChatFacts, chat_facts
+from loragraft.checkpoint.gguf_file import GgufFile
+from loragraft.checkpoint.turn_ends import stop_tokens
+from loragraft.engine.answer_text import AnswerText
+from loragraft.engine.conversation import ChatTemplate, Literals
+from loragraft.engine.llama_answer import LlamaAnswer
+from loragraft.engine.llama_check import check_loads
+from loragraft.engine.llama_memory import require_model_memory
+from loragraft.engine.llama_model import LlamaModel
+from loragraft.engine.protocol import Message, OnText, Reply, Sampling
+from loragraft.engine.sampling import Sampler
+from loragraft.errors import InputError, TemplateError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+DEFAULT_CONTEXT = 8192
+"""Tokens, or the model's own maximum if that is smaller: fits a laptop, as the Modelfile has it."""
+
+
+class LlamaEngine:
+    """A bundle's or bare file's model, answering in this process.
+
+    Attributes:
+        model: What was loaded.
+        facts: What its file says of conversations.
+        notes: What a user should know of it.
+    """
+
+    def __init__(
+        self,
+        model: LocalModel,
+        *,
+        context: int | None = None,
+        threads: int = 0,
+        literal: bool = False,
+    ) -> None:
+        """Check the file, in a child process too, then load it.
+
+        Args:
+            model: As :func:`~loragraft.checkpoint.bundle.open_model` gives it.
+            context: Tokens; None for the model's own maximum, at most 8,192.
+            threads: 0 for all real cores.
+            literal: Whether control tokens' texts in messages stay texts. Without it the ids are
+                exactly those of transformers, which takes them as control tokens.
+
+        Raises:
+            BundleError: If the file is broken or cannot be loaded.
+            UnsupportedError: If it is no model that writes text.
+            OutOfMemoryError: If the machine has too little memory.
+            TemplateError: If its chat template is no Jinja.
+        """
+        self.model = model
+        with GgufFile(model.gguf) as file:
+            self.facts: ChatFacts = chat_facts(file)
+            self._context = self._choose_context(context)
+            require_model_memory(file, self._context)
+        self._template = (
+            ChatTemplate(self.facts.template, self.facts.variables) if self.facts.template else None
+        )
+        self.stops = stop_tokens(self.facts, model.stops)
+        self._literal = literal
+        check_loads(model.gguf, self._context)
+        self._llama = LlamaModel(model.gguf, context=self._context, threads=threads)
+        self.notes = (*self.stops.warnings, *self._notes(context))
+
+    def _choose_context(self, wanted: int | None) -> int:
+        if wanted is not None and wanted < 1:
+            raise InputError(f"The context is {wanted}; it must be 1 or more tokens.")
+        return wanted or min(self.facts.context_length or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
+
+    def _notes(self, wanted: int | None) -> Iterator[str]:
+        trained = self.facts.context_length
+        if wanted and trained and wanted > trained:
+            yield (
+                f"{self.name} was made for {trained} tokens of context; beyond them, of the "
+                f"{wanted} asked for, answers get worse."
+            )
+        if self._template is None:
+            yield (
+                f"{self.name} has no chat template: it cannot chat, only continue a text. Export "
+                "it from a checkpoint with a chat_template."
+            )
+
+    @property
+    def name(self) -> str:
+        """What a person calls the model."""
+        return self.model.name
+
+    @property
+    def context(self) -> int:
+        """Tokens that a conversation and its answer may have together."""
+        return self._context
+
+    @property
+    def thinks(self) -> bool:
+        """Whether its template has a switch for thinking."""
+        return bool(self._template and self._template.switches)
+
+    @property
+    def template(self) -> ChatTemplate:
+        """The chat template.
+
+        Raises:
+            TemplateError: If the file has none.
+        """
+        if self._template is None:
+            raise TemplateError(
+                f"{self.model.gguf} has no chat template, so nobody knows how its training wrote "
+                "a conversation. Add the chat_template to the checkpoint and export it again."
+            )
+        return self._template
+
+    @cached_property
+    def literals(self) -> Literals:
+        """What finds control tokens' texts in messages."""
+        controls = (token for token in self.facts.control if self._llama.is_control(token))
+        return Literals(self.facts.vocabulary[token] for token in controls)
+
+    def render(self, messages: Sequence[Message], *, think: bool | None = None) -> str:
+        """Return the conversation as the model reads it, ending where the answer begins."""
+        return self.template.render(messages, think=think)
+
+    def prompt_ids(self, messages: Sequence[Message], *, think: bool | None = None) -> list[int]:
+        """Return the token ids of :meth:`render`'s text, as the model is given them."""
+        if not self._literal:
+            return self._llama.tokenize(self.render(messages, think=think))
+        marked, marks = self.literals.replace(messages)
+        return self._tokenize_marked(self.render(marked, think=think), marks)
+
+    def _tokenize_marked(self, text: str, marks: dict[str, str]) -> list[int]:
+        ids: list[int] = []
+        while marks:
+            at, mark = min((text.find(mark), mark) for mark in marks)
+            if at < 0:  # the template leaves this one out, or it has come already
+                del marks[mark]
+                continue
+            ids += self._llama.tokenize(text[:at])
+            ids += self._llama.tokenize(marks[mark], special=False)
+            text = text[at + len(mark) :]
+        return ids + self._llama.tokenize(text)
+
+    def next_log_probs(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        """Return the log-probability of every token after these ids, shape [vocabulary]."""
+        import numpy as np
+
+        self._llama.read(ids, fresh=True)
+        logits = self._llama.logits().astype(np.float64)
+        logits -= logits.max()
+        return np.asarray(logits - np.log(np.exp(logits).sum()), dtype=np.float32)
+
+    def chat(
+        self,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        *,
+        think: bool | None = None,
+        on_text: OnText | None = None,
+    ) -> Reply:
+        """Answer a conversation, reading only what is new of it.
+
+        Raises:
+            InputError: If the conversation does not fit into the context, or a setting is none.
+            TemplateError: If the template refuses the messages.
+        """
+        ids = self.prompt_ids(messages, think=think)
+        if not ids:
+            raise TemplateError("The chat template renders this conversation as an empty text.")
+        if len(ids) >= self._context:
+            raise InputError(
+                f"The conversation has {len(ids)} tokens, and {self.name} was loaded with a "
+                f"context of {self._context}. Choose a larger context, or begin a new conversation."
+            )
+        template = self.template
+        begun = template.begins_thinking(self.render(messages, think=think))
+        answer = LlamaAnswer(
+            self._llama,
+            Sampler(sampling),
+            AnswerText(sampling.stop, template.tags, begun=begun),
+            ends=frozenset(self.stops.ids),
+            shown=self._tag_tokens,
+            on_text=on_text,
+        )
+        return answer.make(ids, sampling.max_tokens)
+
+    @cached_property
+    def _tag_tokens(self) -> frozenset[int]:
+        """Tokens that are a thinking tag: shown even where they are control tokens."""
+        tags = self.template.tags
+        texts = (tags.opening, tags.closing) if tags else ()
+        return frozenset(t for t in self.facts.control if self.facts.vocabulary[t] in texts)
+
+    def close(self) -> None:
+        """Free context and model."""
+        self._llama.close()
