@@ -1,0 +1,1 @@
+"""Ollama: Modelfiles, registration with proof, and what is registered."""
