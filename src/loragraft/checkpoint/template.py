@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import ascii_letters, digits
@@ -75,18 +75,38 @@ def render(template: str, messages: Sequence[Mapping[str, Any]], **variables: ob
     Raises:
         TemplateError: the template is faulty, forbidden, or refuses these messages.
     """
+    return compile_template(template)(messages, **variables)
+
+
+def compile_template(template: str) -> Callable[..., str]:
+    """Return `render` for one template, read once: ``rendered(messages, **variables)``.
+
+    Raises:
+        TemplateError: the template is faulty. The function raises it for what `render` does.
+    """
     from loragraft.checkpoint.jinja import chat_environment
 
     settings: dict[str, Any] = {"tools": None, "documents": None, "add_generation_prompt": False}
+
+    def rendered(messages: Sequence[Mapping[str, Any]], **variables: object) -> str:
+        try:
+            return compiled.render(messages=list(messages), **{**settings, **variables})
+        except Exception as error:  # a template is foreign code, and may fail in any way
+            raise _unrenderable(len(messages), error) from error
+
     try:
         compiled = chat_environment().from_string(template)
-        return compiled.render(messages=list(messages), **{**settings, **variables})
-    except Exception as error:  # a template is foreign code, and may fail in any way
-        raise TemplateError(
-            f"the chat template cannot be rendered for {len(messages)} messages "
-            f"({type(error).__name__}: {error}). Look at the roles and their order, or correct the "
-            "template."
-        ) from error
+    except Exception as error:  # as above: the compiler runs constant expressions
+        raise _unrenderable(0, error) from error
+    return rendered
+
+
+def _unrenderable(messages: int, error: Exception) -> TemplateError:
+    return TemplateError(
+        f"the chat template cannot be rendered for {messages} messages "
+        f"({type(error).__name__}: {error}). Look at the roles and their order, or correct the "
+        "template."
+    )
 
 
 def _of_folder(folder: Path) -> list[tuple[Path, dict[str, str]]]:

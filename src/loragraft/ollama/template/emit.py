@@ -1,0 +1,169 @@
+"""Writing a learned chat template as a Go template of Ollama's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from loragraft.ollama.template.go_code import date_code, thoughts_code, trim_code
+from loragraft.ollama.template.go_text import action, actions, go_text
+from loragraft.ollama.template.model import END, ROLES, START, Model, Trim
+from loragraft.ollama.template.probing import Date, Slot
+from loragraft.ollama.template.thoughts import CLOSE, OPEN
+from loragraft.ollama.template.tree import Leaf, Tree, Value, asked, leaves
+
+_THOUGHTS = f"{action('if false')}{OPEN}{action('.Thinking')}{CLOSE}{action('end')}"
+"""Never written: from it the server learns that thinking can be asked for, and its tags."""
+_TESTS: dict[str, Callable[[str], str]] = {
+    "previous": lambda answer: f'eq $previous "{answer}"',
+    "system": lambda answer: {
+        "none": "not $given",
+        "filled": "$system",
+        "empty": "and $given (not $system)",
+    }[answer],
+    "asked": lambda answer: "$asked" if answer == "yes" else "not $asked",
+    "place": lambda answer: {
+        "before": "lt $i $query",
+        "at": "eq $i $query",
+        "after": "gt $i $query",
+    }[answer],
+    "last": lambda answer: f"{'eq' if answer == 'yes' else 'ne'} (len (slice $.Messages $i)) 1",
+    "reason": lambda answer: "$thought" if answer == "yes" else "not $thought",
+    "think": lambda answer: {
+        "unset": "not $.IsThinkSet",
+        "on": "$.Think",
+        "off": "and $.IsThinkSet (not $.Think)",
+    }[answer],
+}
+
+
+def emit(model: Model) -> str:
+    """Return the Go template of a model."""
+    return _Emitter(model).source()
+
+
+class _Emitter:
+    """What the parts of one template need."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._known = [role for role in ROLES if role in model.gaps]
+        self._asked = {
+            *(name for gaps in model.gaps.values() for name in asked(gaps)),
+            *(name for shown in model.shown.values() for name in asked(shown)),
+            *(name for trims in model.trims.values() for name in asked(trims)),
+        }
+        self._pieces = {
+            piece for tree in model.gaps.values() for gap in leaves(tree) for piece in gap
+        }
+
+    def source(self) -> str:
+        """Return the whole template."""
+        return (
+            f"{self._head()}{action('range $i, $message := .Messages')}{self._message()}"
+            f"{action('end')}{self._gap(END)}"
+        )
+
+    def _head(self) -> str:
+        source = action(f'$previous := "{START}"')
+        if self._holds_system():
+            source += actions('$system := ""', "$given := false")
+        if "asked" in self._asked:
+            source += action("$asked := false")
+        if "place" in self._asked:
+            source += actions("$query := -1", "range $i, $message := .Messages")
+            source += actions('if eq .Role "user"', "$query = $i", "end", "end")
+        if any(isinstance(piece, Date) for piece in self._pieces):
+            source += actions("$date := currentDate")
+        return source
+
+    def _holds_system(self) -> bool:
+        return Slot.SYSTEM in self._pieces or "system" in self._asked
+
+    def _message(self) -> str:
+        source = action('if and (eq $i 0) (eq .Role "system")')
+        if self._holds_system():
+            source += actions("$given = true", "$system = .Content")
+            source += trim_code("$system", self._model.system_trim)
+        source += actions("continue", "end")
+        source += self._role() + self._text() + self._turns() + action("$previous = $role")
+        if "asked" in self._asked:
+            source += actions('if eq $role "user"', "$asked = true", "end")
+        return source
+
+    def _role(self) -> str:
+        """Name the message's role; those that the template does not know count as the user's."""
+        names = " ".join(f'"{role}"' for role in self._known if role != "user")
+        source = action('$role := "user"')
+        return source + (actions(f"if eq .Role {names}", "$role = .Role", "end") if names else "")
+
+    def _text(self) -> str:
+        """Set `$text`, `$reason` and `$thought`."""
+        thoughts = self._model.thoughts
+        source = action("$text := .Content")
+        if thoughts.inline or thoughts.field or self._model.toggled:
+            source += _THOUGHTS
+        if thoughts.inline or thoughts.field:
+            source += actions('$reason := ""', "$thought := false", 'if eq $role "assistant"')
+            if thoughts.inline:
+                source += thoughts_code() + action("if $thought")
+                source += trim_code("$text", thoughts.words) + action("end")
+            if thoughts.field:
+                source += actions("if .Thinking", "$reason = .Thinking", "$thought = true", "end")
+            source += trim_code("$reason", thoughts.reasons) + action("end")
+        return source + self._trims()
+
+    def _trims(self) -> str:
+        """Trim `$text`, all roles that are trimmed alike together."""
+        groups: dict[Tree[Trim], list[str]] = {}
+        for role in self._known:
+            if self._model.trim(role) != Leaf(Trim()):
+                groups.setdefault(self._model.trim(role), []).append(role)
+        source = ""
+        for tree, roles in groups.items():
+            code = self._tree(tree, lambda trim: trim_code("$text", trim))
+            names = " ".join(f'"{role}"' for role in roles)
+            some = roles != self._known
+            source += f"{action(f'if eq $role {names}')}{code}{action('end')}" if some else code
+        return source
+
+    def _turns(self) -> str:
+        *others, last = sorted(self._known, key=("user", "assistant", "system").index)
+        source, prefix = "", ""
+        for role in others:
+            source += action(f'{prefix}if eq $role "{role}"') + self._turn(role)
+            prefix = "else "
+        source += (action("else") if others else "") + self._turn(last)
+        return source + (action("end") if others else "")
+
+    def _turn(self, role: str) -> str:
+        source = ""
+        if role in self._model.dropped_empty:
+            source += actions("if not $text", "continue", "end")
+        shown = self._model.shown.get(role, Leaf(True))
+        source += self._tree(shown, lambda seen: "" if seen else action("continue"))
+        closing = go_text(self._model.closing[role])
+        return f"{source}{self._gap(role)}{action('$text')}{closing}"
+
+    def _gap(self, following: str) -> str:
+        return self._tree(
+            self._model.gaps[following], lambda gap: "".join(_written(piece) for piece in gap)
+        )
+
+    def _tree(self, tree: Tree[Value], write: Callable[[Value], str]) -> str:
+        if isinstance(tree, Leaf):
+            return write(tree.value)
+        source = ""
+        for number, (answers, branch) in enumerate(tree.branches):
+            tests = [_TESTS[tree.feature](answer) for answer in answers]
+            test = tests[0] if len(tests) == 1 else f"or {' '.join(f'({t})' for t in tests)}"
+            source += action(f"{'else ' if number else ''}if {test}") + self._tree(branch, write)
+        otherwise = self._tree(tree.otherwise, write)
+        return source + (action("else") + otherwise if otherwise else "") + action("end")
+
+
+def _written(piece: str | Slot | Date) -> str:
+    if isinstance(piece, str):
+        return go_text(piece)
+    if isinstance(piece, Date):
+        return date_code(piece) or action("$date")
+    return action("$system" if piece is Slot.SYSTEM else "$reason")
