@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from loragraft.engine.ollama_shown import parse_shown
 from loragraft.errors import InputError
 from loragraft.ollama.parameters import (
     as_request,
     as_shown,
     check_parameter,
     describe,
-    parse_shown,
     parse_value,
 )
 
