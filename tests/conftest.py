@@ -59,6 +59,22 @@ def smollm2_checkpoint() -> Path:
 
 
 @pytest.fixture(scope="session")
+def smollm2_bundle(shared_folder: Path) -> Path:
+    """Bundle of SmolLM2 with the example's adapter, Q4_K_M; nobody writes into it."""
+
+    def build(folder: Path) -> Path:
+        from loragraft.export.job import run_export
+        from loragraft.export.request import ExportRequest
+
+        adapters = ((sources.example_adapter(), 1.0),)
+        base = sources.smollm2_checkpoint()
+        request = ExportRequest(base, adapters, folder, "smollm2-lora", base_id="SmolLM2")
+        return run_export(request).bundle
+
+    return build_once(shared_folder / "bundles", build) / "smollm2-lora"
+
+
+@pytest.fixture(scope="session")
 def example_adapter() -> Path:
     """Folder of the example's adapter, trained on SmolLM2."""
     return sources.example_adapter()

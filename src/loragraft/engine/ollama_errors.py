@@ -200,11 +200,6 @@ def explain_transport(url: str, doing: str, error: Exception) -> LoragraftError:
         return UnavailableError(f"No Ollama answers at {url} ({words}). {START} {EMBEDDED}")
     if isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout | httpx.PoolTimeout):
         return silent(url, doing)
-    if isinstance(error, httpx.LocalProtocolError):
-        return BundleError(
-            f"The file changed while it was sent to Ollama at {url} ({words}). Check the bundle "
-            "and try again."
-        )
     if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol | UnicodeError):
         return InputError(f"{url} is no address that can be reached: {words}. Set OLLAMA_HOST.")
     return UnavailableError(

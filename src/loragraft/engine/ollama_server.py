@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 from loragraft.artifact.progress import Progress, Silent
 from loragraft.engine.ollama_errors import (
-    error_words,
     explain_answer,
     not_understood,
     too_long,
@@ -238,8 +237,10 @@ class OllamaServer:
                 yield
         except ResponseError as error:
             status = error.status_code if error.status_code > 0 else None
-            wrapped = status is not None and error_words(error.error) is None
-            body = error.error if wrapped else json.dumps({"error": error.error})
+            # The client has taken the words out of Ollama's JSON; anything else it leaves whole.
+            words = error.error.strip()
+            foreign = not words or words.startswith("<") or "page not found" in words
+            body = words if foreign else json.dumps({"error": words})
             raise explain_answer(self.url, doing, status, body) from None
         except (ValueError, TypeError, AttributeError, ValidationError) as error:
             raise not_understood(self.url, doing, str(error)) from None
@@ -351,10 +352,20 @@ def _chance(entry: object) -> Chance | None:
 
 
 def _blocks(path: Path, size: int, progress: Progress) -> Iterator[bytes]:
-    """Read a file for an upload; what it grew by meanwhile is not sent."""
+    """Read a file for an upload; what it grew by meanwhile is not sent.
+
+    Raises:
+        BundleError: If it has become shorter.
+    """
     left = size
     with path.open("rb") as file:
-        while left and (block := file.read(min(BLOCK, left))):
+        while left:
+            block = file.read(min(BLOCK, left))
+            if not block:
+                raise BundleError(
+                    f"{path} changed while it was sent: it ends {left} bytes too early. Check the "
+                    "bundle (loragraft export verify) and try again."
+                )
             yield block
             left -= len(block)
             progress.advance(len(block))

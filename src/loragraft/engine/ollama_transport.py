@@ -69,12 +69,12 @@ def repeat(action: Callable[[], Result]) -> Result:
     Raises:
         LoragraftError: The last failure's.
     """
-    from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
-    from tenacity import wait_exponential_jitter as wait
+    from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random
+    from tenacity import wait_exponential as wait
 
     again = Retrying(
         stop=stop_after_attempt(ATTEMPTS),
-        wait=wait(initial=FIRST_WAIT, max=LONGEST_WAIT, jitter=FIRST_WAIT),
+        wait=wait(multiplier=FIRST_WAIT, max=LONGEST_WAIT) + wait_random(0, FIRST_WAIT),
         retry=retry_if_exception_type(_PassingError),
         reraise=True,
     )

@@ -1,0 +1,200 @@
+"""A local server that answers as Ollama's documented API does, with faults to switch on.
+
+Files, templates and answers are real: blobs lie on the disk, a registered template is rendered by
+the rules of Ollama, and answers and log-probabilities come from llama.cpp on the registered file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from loragraft.checkpoint.template import render
+from tests.support.ollama_http import Handler
+from tests.support.ollama_runner import Runner
+from tests.support.ollama_store import NEW, Generation, Refused, Store
+
+Json = dict[str, Any]
+DEFAULTS: Json = {"num_ctx": 2048, "num_predict": -1, "stop": []}
+TYPES = {"stop": list, "temperature": (int, float), "num_ctx": (int, float)}
+
+
+class OllamaStandIn:
+    """The server; a context manager.
+
+    Attributes:
+        faults: What shall go wrong, by name; see the uses.
+        requests: Method and path of every request so far.
+    """
+
+    def __init__(self, folder: Path, generation: Generation = NEW) -> None:
+        """Listen on a free port of this machine."""
+        self.generation, self.store, self.runner = generation, Store(folder, generation), Runner()
+        self.faults: Json = {}
+        self.requests: list[tuple[str, str]] = []
+        self.bodies: list[Json] = []
+        self.ended = threading.Event()
+        owner = self
+
+        class Bound(Handler):
+            server_of = owner
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Bound)
+        self._http.daemon_threads = True
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self._http.server_address[1]}"
+
+    def close(self) -> None:
+        """End it, hanging answers included."""
+        self.ended.set()
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join()
+        self.runner.close()
+
+    def __enter__(self) -> OllamaStandIn:
+        """Return the server."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End it."""
+        self.close()
+
+    def names(self) -> list[str]:
+        """Return the names of its models."""
+        return [model["name"] for model in self.store.list()]
+
+    def take(self, name: str) -> bool:
+        """Whether a fault is on; a number counts down."""
+        left = self.faults.get(name)
+        if isinstance(left, int) and not isinstance(left, bool):
+            self.faults[name] = left - 1
+            return left > 0
+        return bool(left)
+
+    def create(self, body: Json) -> Iterator[Json]:
+        """Make a model, and say how it goes."""
+        request = dict(body)
+        yield {"status": "parsing GGUF"}
+        if self.take("create_full"):
+            raise Refused(500, "write /models/blobs/sha256-1: no space left on device")
+        if self.take("create_refused"):
+            raise Refused(500, "something unheard of")
+        parameters = dict(request.get("parameters") or {})
+        if self.take("lose_stop"):
+            parameters["stop"] = ["<|nothing|>"]
+        if self.take("rewrite_parameters"):
+            parameters["temperature"] = 1.5
+        if self.take("swallow_system"):
+            request["system"] = ""
+        if change := self.faults.get("template"):
+            request["template"] = change(request["template"])
+        if other := self.faults.get("other_gguf"):
+            digest = hashlib.sha256(Path(other).read_bytes()).hexdigest()
+            self.store.blob(f"sha256:{digest}").write_bytes(Path(other).read_bytes())
+            request["files"] = {"m.gguf": f"sha256:{digest}"}
+        self.store.create(body["model"], {**request, "parameters": parameters})
+        yield {"status": "writing manifest"}
+        if not self.take("create_silent"):
+            yield {"status": "success"}
+
+    def conversation(self, model: Json, messages: list[Json]) -> list[Json]:
+        """Add the model's own messages and system prompt, as the server does."""
+        found = [*model["messages"], *messages]
+        if model["system"] and messages[0]["role"] != "system":
+            found = [{"role": "system", "content": model["system"]}, *found]
+        return found
+
+    def rendered(self, model: Json, messages: list[Json], think: bool | None) -> str:
+        """Render a conversation by what is in force."""
+        if model["jinja"]:
+            facts = self.store.facts(model["layer"]["digest"])
+            return render(
+                model["template"], messages, add_generation_prompt=True, **facts.variables
+            )
+        from loragraft.ollama.template import render_go
+
+        return render_go(model["template"], messages, think=think)
+
+    def prompt(self, model: Json, body: Json, options: Json) -> tuple[str, list[int]]:
+        """Render and tokenize; cut what is too long, or refuse it."""
+        path = self.store.blob(model["layer"]["digest"])
+        messages = self.conversation(model, body["messages"])
+        bos = True if self.faults.get("double_bos") else None
+        context = int(options["num_ctx"])
+        system = [m for m in messages if m["role"] == "system"]
+        rest = [m for m in messages if m["role"] != "system"]
+        while True:
+            text = self.rendered(model, system + rest if system else rest, body.get("think"))
+            ids = self.runner.tokenize(path, context, text, bos=bos)
+            if len(ids) < context:
+                return text, ids
+            if self.generation.refuses_long and body.get("truncate") is False:
+                raise Refused(400, f"the input length exceeds the context length of {context}")
+            if len(rest) < 2:
+                return text, ids[: context // 2]
+            rest = rest[1:]
+
+    def options(self, model: Json, body: Json) -> Json:
+        """Join defaults, the model's parameters and the request's, and check types."""
+        given = {**model["parameters"], **(body.get("options") or {})}
+        for name, kind in TYPES.items():
+            if name in given and not isinstance(given[name], kind):
+                raise Refused(500, f'option "{name}" must be of type array')
+        penalty = {"repeat_penalty": self.generation.repeat_penalty}
+        return {**DEFAULTS, **penalty, **given}
+
+    def chat(self, body: Json) -> Iterator[Json]:
+        """Answer POST /api/chat piece by piece."""
+        model = self.store.load(body["model"])
+        if body.get("think") and ".Thinking" not in model["template"]:
+            raise Refused(400, f'"{body["model"]}" does not support thinking')
+        options = self.options(model, body)
+        text, ids = self.prompt(model, body, options)
+        head = {"model": body["model"], "created_at": "2026-01-01T00:00:00Z"}
+        if body.get("_debug_render_only") and self.generation.shows_render:
+            yield {**head, "_debug_info": {"rendered_template": text}, "done": False}
+            return
+        if self.faults.get("nothing"):
+            ids_out: Iterator[Any] = iter(())
+        else:
+            top = 0
+            if body.get("logprobs") and self.generation.gives_log_probs:
+                top = int(body.get("top_logprobs") or 1)
+            path = self.store.blob(model["layer"]["digest"])
+            ids_out = self.runner.answer(
+                path, ids, options, top=top, endless=bool(self.faults.get("endless"))
+            )
+        count, done = 0, "stop"
+        for piece in ids_out:
+            if piece.done:
+                done = piece.done
+            else:
+                count += 1
+            part: Json = {**head, "message": {"role": "assistant", "content": piece.text}}
+            if piece.log_probs:
+                part["logprobs"] = piece.log_probs
+            yield {**part, "done": False}
+        yield {
+            **head,
+            "message": {"role": "assistant", "content": ""},
+            "done": True,
+            "done_reason": done,
+            "prompt_eval_count": len(ids),
+            "eval_count": count,
+        }
