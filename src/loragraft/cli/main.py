@@ -24,6 +24,7 @@ INTERRUPTED = 130
 
 GROUPS: Mapping[str, tuple[str, str]] = {
     "adapter": ("loragraft.cli.adapter:adapter", "Inspect, verify, diagnose and fetch adapters."),
+    "doctor": ("loragraft.cli.doctor:doctor", "Say what works here, what is slow, what can go."),
     "export": ("loragraft.cli.export:export", "Merge, convert, quantize and check a model."),
 }
 """Command to where it is and what ``loragraft --help`` says of it, so that help imports none."""
