@@ -112,3 +112,39 @@ def pico_adapter(pico: Callable[[str], Path], shared_folder: Path) -> Callable[.
         )
 
     return build
+
+
+@pytest.fixture(scope="session")
+def talking(shared_folder: Path) -> Callable[[str], Path]:
+    """Build a checkpoint that answers and ends its turn, a name in ``tests/support/talking.py``."""
+
+    def build(name: str) -> Path:
+        from tests.support.talking import build_talking
+
+        return build_once(
+            shared_folder / "talking" / name, lambda folder: build_talking(name, folder)
+        )
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def talking_bundle(talking: Callable[[str], Path], shared_folder: Path) -> Callable[[str], Path]:
+    """Build the bundle of a checkpoint that answers and ends its turn."""
+
+    def build(name: str) -> Path:
+        from tests.support.talking import build_bundle
+
+        folder = shared_folder / "talking-bundles" / name
+        return build_once(folder, lambda part: build_bundle(talking(name), part / name)) / name
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def smollm2_bundle(smollm2_checkpoint: Path, shared_folder: Path) -> Path:
+    """SmolLM2-135M-Instruct as a bundle, in half precision: quickly made."""
+    from tests.support.talking import build_bundle
+
+    name, folder = "smollm2", shared_folder / "smollm2-bundle"
+    return build_once(folder, lambda part: build_bundle(smollm2_checkpoint, part / name)) / name

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 DEFAULT_CONTEXT = 8192
 """Tokens, or the model's own maximum if that is smaller: fits a laptop, as the Modelfile has it."""
 
+SENTENCEPIECE = "llama"
+"""What GGUF files call a SentencePiece BPE tokenizer (``tokenizer.ggml.model``)."""
+
 
 class LlamaEngine:
     """A bundle's or bare file's model, answering in this process.
@@ -64,6 +67,7 @@ class LlamaEngine:
         with GgufFile(model.gguf) as file:
             self.facts: ChatFacts = chat_facts(file)
             self._context = self._choose_context(context)
+            self._space_first = _puts_space_first(file)
             require_model_memory(file, self._context)
         self._template = (
             ChatTemplate(self.facts.template, self.facts.variables) if self.facts.template else None
@@ -189,6 +193,7 @@ class LlamaEngine:
             AnswerText(sampling.stop, template.tags, begun=begun),
             ends=frozenset(self.stops.ids),
             shown=self._tag_tokens,
+            space_first=self._space_first,
             on_text=on_text,
         )
         return answer.make(ids, sampling.max_tokens)
@@ -203,3 +208,9 @@ class LlamaEngine:
     def close(self) -> None:
         """Free context and model."""
         self._llama.close()
+
+
+def _puts_space_first(file: GgufFile) -> bool:
+    """Whether the tokenizer puts a space in front of every text: SentencePiece's dummy prefix."""
+    pieces = file.get("tokenizer.ggml.model") == SENTENCEPIECE
+    return pieces and file.get("tokenizer.ggml.add_space_prefix", True) is not False

@@ -22,6 +22,7 @@ class LlamaAnswer:
         *,
         ends: frozenset[int],
         shown: frozenset[int],
+        space_first: bool,
         on_text: OnText | None,
     ) -> None:
         """Get ready.
@@ -32,10 +33,13 @@ class LlamaAnswer:
             text: Takes their bytes.
             ends: Tokens that end an answer, beside those that llama.cpp knows as such.
             shown: Control tokens that belong to the text: thinking tags.
+            space_first: Whether the tokenizer puts a space in front of a text: the answer's is
+                taken away, as transformers' decoding does.
             on_text: Hears pieces as they come.
         """
         self._llama, self._sampler, self._text = llama, sampler, text
         self._ends, self._shown, self._on_text = ends, shown, on_text
+        self._space_first = space_first
         self._tokens = 0
         self._first: float | None = None
 
@@ -68,7 +72,7 @@ class LlamaAnswer:
             if token in self._ends or self._llama.ends_answer(token):
                 return "stop"
             said.append(token)
-            self._tell(self._text.feed(self._llama.piece(token, special=token in self._shown)))
+            self._tell(self._text.feed(self._bytes(token)))
             if self._text.stopped:
                 return "stop"
             if self._tokens >= limit:
@@ -76,6 +80,13 @@ class LlamaAnswer:
             if len(said) >= self._llama.context:
                 return "context"
             self._llama.add(token)
+
+    def _bytes(self, token: int) -> bytes:
+        data = self._llama.piece(token, special=token in self._shown)
+        if self._space_first and data:
+            self._space_first = False
+            return data.removeprefix(b" ")
+        return data
 
     def _tell(self, pieces: Sequence[tuple[str, bool]]) -> None:
         if self._on_text is not None:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from loragraft.engine.interruption import signals_noted
 from loragraft.engine.llama_log import forget_log, keep_log_quiet, last_log_lines
 from loragraft.errors import BundleError, OutOfMemoryError, UnsupportedError
 
@@ -77,7 +79,9 @@ class LlamaModel:
             raise
         self._memory = llama_cpp.llama_get_memory(self._context)
         self._held: list[int] = []
-        self._abort = llama_cpp.ggml_abort_callback(_interrupted)
+        noted: list[int] = []
+        self._noted = noted
+        self._abort = llama_cpp.ggml_abort_callback(lambda _: bool(noted))
         self._watched = False
 
     def _load(self) -> Any:  # noqa: ANN401 - an opaque pointer
@@ -203,7 +207,8 @@ class LlamaModel:
         array = (ctypes.c_int32 * len(tokens))(*tokens)
         batch = self._llama.llama_batch_get_one(array, len(tokens))
         self._watch_interruptions(len(tokens) > 1)
-        status = self._llama.llama_decode(self._context, batch)
+        with signals_noted(self._noted) if self._watched else nullcontext():
+            status = self._llama.llama_decode(self._context, batch)
         if status == ABORTED:
             raise KeyboardInterrupt
         if status != 0:
@@ -237,14 +242,6 @@ class LlamaModel:
         if self._model:
             self._llama.llama_model_free(self._model)
             self._model = None
-
-
-def _interrupted(data: int | None) -> bool:
-    """Tell llama.cpp to end; Python handles a Ctrl-C when it comes by here."""
-    try:
-        return False
-    except KeyboardInterrupt:
-        return True
 
 
 def _common(first: Sequence[int], second: Sequence[int]) -> int:
