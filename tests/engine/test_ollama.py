@@ -14,7 +14,7 @@ from loragraft.engine.ollama_server import OllamaServer
 from loragraft.engine.protocol import ChatEngine, Message, Sampling
 from loragraft.errors import InputError, LoragraftError, UnavailableError
 from tests.support.ollama_server import OllamaStandIn
-from tests.support.ollama_store import CHATML, NEW, OLD
+from tests.support.ollama_store import ANCIENT, CHATML, NEW, OLD
 
 GREEDY = Sampling(temperature=0, max_tokens=24)
 QUESTION: list[Message] = [{"role": "user", "content": "What is the capital of France?"}]
@@ -83,9 +83,10 @@ def test_the_same_answer_from_servers_with_other_defaults(
 def test_why_an_answer_ends(engine: OllamaEngine, stand_in: OllamaStandIn) -> None:
     assert engine.chat(QUESTION, Sampling(temperature=0, max_tokens=2)).finish == "length"
     assert engine.chat(QUESTION, Sampling(temperature=0, stop=("Paris",))).finish == "stop"
-    small = OllamaEngine("m", OllamaServer(stand_in.url), context=32)
     stand_in.faults["endless"] = True
-    assert small.chat(QUESTION, Sampling(temperature=0, max_tokens=500)).finish == "context"
+    with OllamaServer(stand_in.url) as server:
+        small = OllamaEngine("m", server, context=48)
+        assert small.chat(QUESTION, Sampling(temperature=0, max_tokens=500)).finish == "context"
 
 
 def test_an_interruption_keeps_what_was_said(engine: OllamaEngine) -> None:
@@ -104,26 +105,32 @@ def test_thinking_is_refused_where_the_template_knows_none(engine: OllamaEngine)
     assert "Paris" in engine.chat(QUESTION, GREEDY, think=False).text
 
 
-@pytest.mark.parametrize("generation", [OLD, NEW])
+@pytest.mark.parametrize("generation", [ANCIENT, OLD, NEW])
 def test_a_prompt_that_does_not_fit_is_never_cut_in_silence(
     engine: OllamaEngine, stand_in: OllamaStandIn, generation: object
 ) -> None:
     stand_in.generation = generation  # type: ignore[assignment]
-    long: list[Message] = [{"role": "user", "content": "tell me of the sea. " * 900}]
-    with pytest.raises(InputError, match=r"exceeds the context|read only \d+ tokens"):
+    long: list[Message] = [{"role": "user", "content": "tell me of the sea. " * 700}]
+    with pytest.raises(InputError, match=r"exceeds the context|read only|would drop the beginning"):
         engine.chat(long, GREEDY)
 
 
-def test_a_conversation_that_outgrows_the_context_is_noticed(
-    engine: OllamaEngine, stand_in: OllamaStandIn
-) -> None:
+def test_a_conversation_that_outgrows_the_context_is_noticed(stand_in: OllamaStandIn) -> None:
     stand_in.generation = OLD
+    one = Sampling(temperature=0, max_tokens=1)
     talk: list[Message] = []
-    with pytest.raises(InputError, match=r"read only \d+ tokens.*/reset"):
-        for _ in range(8):
-            talk += [{"role": "user", "content": "tell me of the sea. " * 20}]
-            engine.chat(talk, Sampling(temperature=0, max_tokens=1))
-            talk += [{"role": "assistant", "content": "It is wide."}]
+
+    def turn() -> None:
+        talk.append({"role": "user", "content": "tell me of the sea. " * 8})
+        engine.chat(talk, one)
+        talk.append({"role": "assistant", "content": "It is wide."})
+
+    with OllamaServer(stand_in.url) as server:
+        engine = OllamaEngine("m", server, context=160)
+        turn()
+        turn()
+        with pytest.raises(InputError, match=r"would drop the beginning.*/reset"):
+            turn()
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,9 @@ BYTES_PER_TOKEN = 16
 """No honest text has more on average: English has about 4, indented code 8. A server that counts
 fewer tokens than that has cut the conversation."""
 
+TURN_TOKENS = 32
+"""More than any template writes around a message."""
+
 
 @dataclass
 class _Heard:
@@ -86,7 +89,6 @@ class OllamaEngine:
         self._own = server is None
         self._server = server or OllamaServer()
         self._tag = tag
-        self._last: tuple[list[Message], int] = ([], 0)
         try:
             shown = parse_shown(str(self._server.show(tag).get("parameters") or ""))
         except BaseException:
@@ -142,6 +144,7 @@ class OllamaEngine:
                 what older ones cut in silence is noticed by the number of tokens.
             UnavailableError: If the server goes away, hangs or ends in the middle.
         """
+        self._refuse_to_be_cut(messages, think)
         heard = _Heard(time.perf_counter())
         pieces = self._server.chat(self._tag, messages, self.options(sampling), think=think)
         try:
@@ -163,18 +166,30 @@ class OllamaEngine:
         self._refuse_cut(messages, heard.count("prompt_eval_count", 0))
         return heard.reply(_finish(heard, sampling.max_tokens))
 
+    def _refuse_to_be_cut(self, messages: Sequence[Message], think: bool | None) -> None:
+        """Ask the server beforehand whether a long conversation is read from its beginning."""
+        if _size(messages) + TURN_TOKENS * len(messages) < self._context:
+            return  # a token has a byte or more: it fits
+        asked = [m["content"].strip() for m in messages if m["role"] == "user"]
+        context = {"num_ctx": self._context}
+        text = self._server.render(self._tag, messages, think=think, options=context)
+        if text is not None and any(text.count(q) < asked.count(q) for q in set(asked)):
+            raise self._cut("would drop the beginning of the conversation")
+
     def _refuse_cut(self, messages: Sequence[Message], tokens: int) -> None:
         """Notice by the number of tokens that a conversation was not read whole."""
-        size = sum(len(message["content"].encode()) for message in messages)
-        before, then = self._last
-        grown = bool(before) and list(messages[: len(before)]) == before
-        if tokens and (tokens * BYTES_PER_TOKEN < size or (grown and tokens < then)):
-            raise InputError(
-                f"Ollama read only {tokens} tokens of a conversation of {size} bytes: it cut what "
-                f"does not fit its context of {self._context} tokens. Shorten the conversation "
-                "(/reset), or raise num_ctx."
-            )
-        self._last = (list(messages), tokens)
+        if tokens and tokens * BYTES_PER_TOKEN < _size(messages):
+            raise self._cut(f"read only {tokens} tokens of {_size(messages)} bytes")
+
+    def _cut(self, what: str) -> InputError:
+        return InputError(
+            f"Ollama {what}: it cuts what does not fit its context of {self._context} tokens, in "
+            "silence. Shorten the conversation (/reset), or raise num_ctx."
+        )
+
+
+def _size(messages: Sequence[Message]) -> int:
+    return sum(len(message["content"].encode("utf-8", "replace")) for message in messages)
 
 
 def _context(shown: Shown) -> int:

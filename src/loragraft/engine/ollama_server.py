@@ -246,13 +246,18 @@ class OllamaServer:
             raise not_understood(self.url, doing, str(error)) from None
 
     def render(
-        self, tag: str, messages: Sequence[Message], *, think: bool | None = None
+        self,
+        tag: str,
+        messages: Sequence[Message],
+        *,
+        think: bool | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> str | None:
         """Return a conversation as the server renders it; None where it cannot show that.
 
         Older servers do not know the request and answer the conversation instead, with one token.
         """
-        body = self._chat_body(tag, messages, {"num_predict": 1}, think)
+        body = self._chat_body(tag, messages, {**(options or {}), "num_predict": 1}, think)
         body |= {"_debug_render_only": True, "stream": False}
         answer = self._transport.ask(
             "POST", "/api/chat", f"rendering for {tag}", body, seconds=LOAD_SECONDS
