@@ -21,6 +21,7 @@ from loragraft.doctor.machine import (
     check_temporary,
 )
 from loragraft.doctor.network import check_hub, check_network
+from loragraft.doctor.ollama import check_ollama
 from loragraft.doctor.packages import check_packages
 from loragraft.doctor.rows import Row, Surroundings, note, shown
 from loragraft.doctor.threads import check_threads
@@ -38,6 +39,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("llama", check_llama),
     ("kernels", check_kernels),
     ("packages", check_packages),
+    ("ollama", check_ollama),
     ("network.variables", check_network),
     ("network.hub", check_hub),
 )
