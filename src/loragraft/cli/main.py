@@ -24,8 +24,10 @@ INTERRUPTED = 130
 
 GROUPS: Mapping[str, tuple[str, str]] = {
     "adapter": ("loragraft.cli.adapter:adapter", "Inspect, verify, diagnose and fetch adapters."),
+    "chat": ("loragraft.cli.chat:chat", "Talk with a bundle, a GGUF file or an Ollama model."),
     "doctor": ("loragraft.cli.doctor:doctor", "Say what works here, what is slow, what can go."),
     "export": ("loragraft.cli.export:export", "Merge, convert, quantize and check a model."),
+    "serve": ("loragraft.cli.serve:serve", "Serve a bundle by an OpenAI-compatible endpoint."),
 }
 """Command to where it is and what ``loragraft --help`` says of it, so that help imports none."""
 

@@ -53,7 +53,7 @@ class LlamaEngine:
         Args:
             model: As :func:`~loragraft.checkpoint.bundle.open_model` gives it.
             context: Tokens; None for the model's own maximum, at most 8,192.
-            threads: 0 for all real cores.
+            threads: 0 for all cores.
             literal: Whether control tokens' texts in messages stay texts. Without it the ids are
                 exactly those of transformers, which takes them as control tokens.
 
@@ -183,7 +183,8 @@ class LlamaEngine:
         if len(ids) >= self._context:
             raise InputError(
                 f"The conversation has {len(ids)} tokens, and {self.name} was loaded with a "
-                f"context of {self._context}. Choose a larger context, or begin a new conversation."
+                f"context of {self._context}. Choose a larger one (--context), or shorten the "
+                "conversation (/reset begins anew)."
             )
         template = self.template
         begun = template.begins_thinking(self.render(messages, think=think))

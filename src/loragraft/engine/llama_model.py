@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from loragraft.engine.interruption import signals_noted
 from loragraft.engine.llama_log import forget_log, keep_log_quiet, last_log_lines
+from loragraft.engine.threads import default_threads
 from loragraft.errors import BundleError, OutOfMemoryError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -25,17 +26,6 @@ BATCH = 256
 """Tokens of a prompt that are read at once: as fast as 512 on a processor, in half the memory."""
 NO_ROOM, ABORTED = 1, 2
 """What llama_decode returns beside 0 and failures."""
-
-
-def default_threads() -> int:
-    """Return the number of real cores that this process may use."""
-    import psutil
-
-    try:
-        allowed = len(os.sched_getaffinity(0))
-    except AttributeError:  # not on this system
-        allowed = os.cpu_count() or 1
-    return max(1, min(psutil.cpu_count(logical=False) or allowed, allowed))
 
 
 class LlamaModel:
@@ -53,7 +43,7 @@ class LlamaModel:
         Args:
             path: The file.
             context: Tokens of the context.
-            threads: Threads of the computation; 0 for all real cores.
+            threads: Threads of the computation; 0 for all cores.
 
         Raises:
             BundleError: If llama.cpp cannot load it, with its own words.

@@ -1,0 +1,1 @@
+"""Talk with one model or two in the terminal."""
