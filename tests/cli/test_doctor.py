@@ -84,21 +84,24 @@ def test_without_a_terminal_nothing_is_removed_unless_told(tmp_path: Path) -> No
     assert "Nothing of loragraft's" in run("--clean", tmp_path / "o").stdout
 
 
-@pytest.mark.parametrize(("answer", "left"), [("n", 4), ("y", 1)])
-def test_in_a_terminal_it_asks(tmp_path: Path, answer: str, left: int) -> None:
+@pytest.mark.parametrize(("answers", "left"), [("n\ny\n", 4), ("y\nn\n", 1)])
+def test_in_a_terminal_it_asks_for_each_kind(tmp_path: Path, answers: str, left: int) -> None:
     leave_unfinished(tmp_path / "o")
     (tmp_path / "o" / ".x.staging" / "weights").unlink()
+    (tmp_path / "cache" / "hashes.json").write_text("{}")
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "loragraft", "doctor", "--clean", str(tmp_path / "o")]
     with subprocess.Popen(command, stdin=theirs, stdout=subprocess.PIPE, stderr=theirs) as child:
-        os.write(ours, f"{answer}\n".encode())
+        os.write(ours, answers.encode())
         assert child.stdout is not None
         said = child.stdout.read().decode()
         assert child.wait() == 0
     os.close(ours)
     os.close(theirs)
-    assert ".x.journal" in said
+    assert "Remove unfinished work: 1" in said
+    assert "Removed 1 of 1" in said
     assert len(everything(tmp_path / "o")) == left
+    assert (tmp_path / "cache" / "hashes.json").exists() is (left == 1)
 
 
 def test_names_of_others_cannot_draw_on_the_terminal(tmp_path: Path) -> None:

@@ -10,8 +10,11 @@ import click
 
 if TYPE_CHECKING:
     from loragraft.doctor.clean import Plan, Removal
+    from loragraft.doctor.leftovers import Leftover
     from loragraft.doctor.run import Diagnosis
 
+_NAMED = 6
+"""Paths of one leftover that are named: what a run can leave under one name."""
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
@@ -62,24 +65,29 @@ def _clean(
     plan = find_leftovers(folders, diagnosis.kernel_folders)
     if not as_json:
         _print_plan(plan)
-    removals: list[Removal] = []
-    if plan.removable and _agreed(plan, yes, as_json):
-        removals = [remove(leftover) for leftover in plan.removable]
-        if not as_json:
-            _print_removals(removals)
+    removals = [remove(leftover) for leftover in _agreed(plan, yes, as_json)]
+    if removals and not as_json:
+        _print_removals(removals)
     return to_json(plan, removals)
 
 
-def _agreed(plan: Plan, yes: bool, as_json: bool) -> bool:
+def _agreed(plan: Plan, yes: bool, as_json: bool) -> list[Leftover]:
+    """Ask for each kind, and return what may go."""
     from loragraft.artifact.space import format_bytes
 
-    if yes:
-        return True
+    if yes or not plan.removable:
+        return list(plan.removable)
     if as_json or not sys.stdin.isatty():
         click.echo("Nothing was removed. To remove what can go: loragraft doctor --clean --yes",
                    err=True)  # fmt: skip
-        return False
-    return click.confirm(f"Remove {len(plan.removable)} of these ({format_bytes(plan.bytes)})?")
+        return []
+    agreed: list[Leftover] = []
+    for kind in dict.fromkeys(leftover.kind for leftover in plan.removable):
+        found = [leftover for leftover in plan.removable if leftover.kind == kind]
+        size = format_bytes(sum(leftover.size.bytes for leftover in found))
+        if click.confirm(f"Remove {kind}: {len(found)} in the list, {size}?"):
+            agreed += found
+    return agreed
 
 
 def _print_plan(plan: Plan) -> None:
@@ -96,13 +104,20 @@ def _print_plan(plan: Plan) -> None:
             "kept" if leftover.kept else "can go",
             ("" if leftover.size.whole else "at least ") + format_bytes(leftover.size.bytes),
             leftover.kind,
-            "\n".join(shown(path) for path in leftover.paths[:4])
-            + (f"\nand {len(leftover.paths) - 4} more" if len(leftover.paths) > 4 else ""),
+            _describe_paths(leftover.paths),
             shown(leftover.kept or leftover.busy or leftover.about),
         ]
         for leftover in plan.leftovers
     ]
     print_table("What of loragraft's can go", ["verdict", "size", "kind", "what", "why"], rows)
+
+
+def _describe_paths(paths: tuple[Path, ...]) -> str:
+    from loragraft.doctor.rows import shown
+
+    if len(paths) > _NAMED and len({path.parent for path in paths}) == 1:
+        return f"{len(paths)} files in {shown(paths[0].parent)}"
+    return "\n".join(shown(path) for path in paths)
 
 
 def _print_removals(removals: list[Removal]) -> None:
