@@ -58,7 +58,8 @@ def test_a_file_that_is_listed_but_not_there_is_said(bundle: Path) -> None:
 
 
 def test_only_files_of_the_checksum_list_are_taken(bundle: Path) -> None:
-    write_metadata(bundle, {"files": [{"name": "../../etc/passwd"}, {"name": "a.Q4_K_M.gguf"}, 7]})
+    names = ["../../etc/passwd", ["x"], {}, None, "a.Q4_K_M.gguf"]
+    write_metadata(bundle, {"files": [*({"name": name, "quant": []} for name in names), 7]})
     assert open_model(bundle).gguf.name == "a.Q4_K_M.gguf"
     assert open_model(bundle).name == "science"
 
@@ -74,6 +75,12 @@ def test_another_folder_is_told_apart(tmp_path: Path, name: str, words: str) -> 
         open_model(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["a\nb\x1b[31m", "../up", "", 7, None])
+def test_a_name_that_is_none_gives_way_to_the_folder_s(bundle: Path, name: object) -> None:
+    write_metadata(bundle, {"name": name, "files": []})
+    assert open_model(bundle).name == "science"
+
+
 def test_a_bundle_without_any_model_is_refused(tmp_path: Path) -> None:
     write_metadata(tmp_path, {"files": "none"})
     write_checksums(tmp_path, {})
@@ -84,6 +91,9 @@ def test_a_bundle_without_any_model_is_refused(tmp_path: Path) -> None:
 def test_paths_that_are_not_there_or_no_model_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="is not there"):
         open_model(tmp_path / "nothing.gguf")
+    for impossible in ("a" * 300 + ".gguf", "a\0.gguf"):
+        with pytest.raises(BundleError, match=r"is no path|is not there"):
+            open_model(tmp_path / impossible)
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(BundleError, match=r"neither a bundle's folder nor a \.gguf file"):
         open_model(tmp_path / "notes.txt")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 
@@ -232,3 +233,10 @@ def test_damage_is_either_harmless_or_refused(
 def test_the_pico_holds_every_weight(healthy: Path) -> None:
     with GgufFile(healthy) as file:
         assert set(file.tensors) == set(gguf_tensors(make_weights(1)))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_named_pipe_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "m.gguf")
+    with pytest.raises(BundleError, match="is no file"):
+        GgufFile(tmp_path / "m.gguf")

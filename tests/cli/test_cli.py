@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -213,3 +214,19 @@ def test_an_interruption_leaves_nothing_visible(
     assert "Interrupted" in errors
     assert "Traceback" not in errors
     assert not (tmp_path / "one").exists()
+
+
+NEEDS_FULL = pytest.mark.skipif(
+    not Path("/dev/full").exists(), reason="this system has no /dev/full"
+)
+
+
+@pytest.mark.parametrize(
+    ("redirect", "code"),
+    [(">&-", 0), ("2>&-", 0), pytest.param(">/dev/full", 3, marks=NEEDS_FULL)],
+)
+def test_output_that_goes_nowhere_is_no_traceback(redirect: str, code: int) -> None:
+    command = f"{shlex.quote(sys.executable)} -m loragraft --help {redirect}"
+    done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr

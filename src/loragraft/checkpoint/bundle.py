@@ -9,7 +9,8 @@ from typing import Any
 
 from loragraft.artifact.checksums import CHECKSUMS_NAME, check_checksums, read_checksums
 from loragraft.artifact.metadata import METADATA_NAME, read_metadata
-from loragraft.errors import BundleError
+from loragraft.artifact.names import check_name
+from loragraft.errors import BundleError, InputError
 
 GGUF_SUFFIX = ".gguf"
 
@@ -53,9 +54,13 @@ def open_model(path: Path, quant: str | None = None) -> LocalModel:
     Raises:
         BundleError: If it is neither, or the bundle has no such file.
     """
-    if path.is_dir():
+    try:
+        folder, there = path.is_dir(), path.exists()
+    except (OSError, ValueError) as error:  # a name that is too long, or holds a NUL
+        raise BundleError(f"{str(path)[:200]!r} is no path: {error}.") from None
+    if folder:
         return _open_bundle(path, quant)
-    if not path.exists():
+    if not there:
         raise BundleError(
             f"{path} is not there. Give a bundle's folder or a .gguf file; loragraft export "
             "merge-and-quantize makes one."
@@ -97,14 +102,21 @@ def _open_bundle(folder: Path, quant: str | None) -> LocalModel:
     if not names:
         raise BundleError(f"{folder} lists no GGUF file. {_what_else(folder)}")
     chosen = _choose(folder, names, quant)
-    name = metadata.get("name")
     return LocalModel(
         gguf=folder / chosen,
-        name=name if isinstance(name, str) and name else folder.resolve().name,
+        name=_name(metadata.get("name"), folder),
         folder=folder,
         metadata=metadata,
         digests=digests,
     )
+
+
+def _name(says: object, folder: Path) -> str:
+    """Return a bundle's own name, or its folder's where that is no name: it may be from anyone."""
+    try:
+        return check_name(says) if isinstance(says, str) else folder.resolve().name
+    except InputError:
+        return folder.resolve().name
 
 
 def _listed_files(metadata: Mapping[str, Any], digests: Mapping[str, str]) -> dict[str, str]:
@@ -116,8 +128,10 @@ def _listed_files(metadata: Mapping[str, Any], digests: Mapping[str, str]) -> di
     listed = metadata.get("files")
     names: dict[str, str] = {}
     for entry in listed if isinstance(listed, list) else []:
-        if isinstance(entry, Mapping) and entry.get("name") in digests:
-            names[str(entry["name"])] = str(entry.get("quant", ""))
+        name = entry.get("name") if isinstance(entry, Mapping) else None
+        if isinstance(name, str) and name in digests:
+            quant = entry.get("quant")
+            names[name] = quant if isinstance(quant, str) else ""
     if not names:
         names = {name: "" for name in digests if name.lower().endswith(GGUF_SUFFIX)}
     return names
@@ -129,9 +143,10 @@ def _choose(folder: Path, names: Mapping[str, str], quant: str | None) -> str:
     else:
         found = [name for name, has in names.items() if has.upper() == quant.upper()]
         if not found:
+            known = ", ".join(filter(None, names.values())) or ", ".join(names)
             raise BundleError(
-                f"{folder} holds no {quant}, but {', '.join(filter(None, names.values()))}. "
-                "Choose one of these, or export it again with --quant."
+                f"{folder} holds no {quant}, but {known}. Choose one of these, or export it again "
+                "with --quant."
             )
         chosen = found[0]
     if not (folder / chosen).is_file():

@@ -8,6 +8,7 @@ they are asked for.
 from __future__ import annotations
 
 import mmap
+import stat
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -292,6 +293,8 @@ class GgufFile:
 
 def _map(path: Path) -> mmap.mmap:
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a named pipe would wait for ever
+            raise BundleError(f"{path} is no file: a GGUF file was expected.")
         with path.open("rb") as file:
             if file.read(len(MAGIC)) != MAGIC:
                 raise BundleError(f"{path} is not a GGUF file: it does not begin with GGUF.")

@@ -14,7 +14,8 @@ from jinja2.exceptions import TemplateError as JinjaError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.runtime import Macro
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from loragraft.checkpoint.jinja_bounds import BoundedEnvironment
 
 
 class GenerationBlocks(Extension):
@@ -32,9 +33,9 @@ class GenerationBlocks(Extension):
         return str(caller())
 
 
-def chat_environment() -> ImmutableSandboxedEnvironment:
-    """Return a sandbox in which chat templates behave as they do in transformers."""
-    environment = ImmutableSandboxedEnvironment(
+def chat_environment() -> BoundedEnvironment:
+    """Return a bounded sandbox in which chat templates behave as they do in transformers."""
+    environment = BoundedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[GenerationBlocks, loopcontrols]
     )
     environment.filters["tojson"] = _to_json

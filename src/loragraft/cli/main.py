@@ -6,8 +6,10 @@ loragraft is unavailable; 130 interrupted.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import io
+import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -21,6 +23,8 @@ from loragraft.errors import LoragraftError
 
 INTERRUPTED = 130
 """128 + SIGINT, as shells report it."""
+UNAVAILABLE = 3
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 GROUPS: Mapping[str, tuple[str, str]] = {
     "adapter": ("loragraft.cli.adapter:adapter", "Inspect, verify, diagnose and fetch adapters."),
@@ -60,9 +64,11 @@ class LazyGroup(click.Group):
         """Run a command and exit with its code; a bug keeps its traceback."""
         extra["standalone_mode"] = False
         _treat_termination_as_interruption()
+        _open_closed_streams()
         _let_any_text_out()
         try:
             result = super().main(args, prog_name, **extra)
+            sys.stdout.flush()
         except click.ClickException as error:
             error.show()
             sys.exit(2)
@@ -75,11 +81,23 @@ class LazyGroup(click.Group):
         except BrokenPipeError:
             sys.stderr.close()
             sys.exit(1)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            click.echo(f"Error: the disk that the output goes to is full: {error}.", err=True)
+            os._exit(UNAVAILABLE)  # what is left in stdout's buffer can go nowhere
         sys.exit(result if isinstance(result, int) else 0)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
+
+
+def _open_closed_streams() -> None:
+    """Give a command that was started without stdout or stderr somewhere to write to."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for good
 
 
 def _let_any_text_out() -> None:
