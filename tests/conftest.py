@@ -139,12 +139,3 @@ def talking_bundle(talking: Callable[[str], Path], shared_folder: Path) -> Calla
         return build_once(folder, lambda part: build_bundle(talking(name), part / name)) / name
 
     return build
-
-
-@pytest.fixture(scope="session")
-def smollm2_half_bundle(smollm2_checkpoint: Path, shared_folder: Path) -> Path:
-    """SmolLM2-135M-Instruct as a bundle, in half precision: quickly made."""
-    from tests.support.talking import build_bundle
-
-    name, folder = "smollm2", shared_folder / "smollm2-half"
-    return build_once(folder, lambda part: build_bundle(smollm2_checkpoint, part / name)) / name

@@ -54,15 +54,15 @@ def test_every_family_answers_and_stops_with_the_ids_of_transformers(
 
 @pytest.mark.slow
 def test_smollm2_answers_and_stops_with_the_ids_of_transformers(
-    smollm2_half_bundle: Path, smollm2_checkpoint: Path
+    smollm2_bundle: Path, smollm2_checkpoint: Path
 ) -> None:
     tokenizer = AutoTokenizer.from_pretrained(smollm2_checkpoint)
-    engine = LlamaEngine(open_model(smollm2_half_bundle), threads=2)
-    messages: list[Message] = [{"role": "user", "content": "What is the capital of France?"}]
+    engine = LlamaEngine(open_model(smollm2_bundle), threads=2)
+    messages: list[Message] = [{"role": "user", "content": "What is a lighthouse?"}]
     heard: list[str] = []
     first = engine.chat(messages, GREEDY, on_text=lambda piece, _: heard.append(piece))
     assert engine.prompt_ids(messages) == prompt_ids(tokenizer, messages)
-    assert "Paris" in first.text
+    assert "lighthouse" in first.text
     assert first.finish == "stop"
     assert "".join(heard) == first.text
     messages += [
@@ -71,7 +71,7 @@ def test_smollm2_answers_and_stops_with_the_ids_of_transformers(
     ]
     assert engine.prompt_ids(messages) == prompt_ids(tokenizer, messages)
     again = engine.chat(messages, GREEDY)
-    fresh = LlamaEngine(open_model(smollm2_half_bundle), threads=2).chat(messages, GREEDY)
+    fresh = LlamaEngine(open_model(smollm2_bundle), threads=2).chat(messages, GREEDY)
     assert again.text == fresh.text
     assert again.prompt_seconds < fresh.prompt_seconds
     engine.close()
@@ -161,16 +161,16 @@ def test_an_interruption_keeps_the_answer_so_far_and_the_session(qwen: LlamaEngi
 
 
 @pytest.mark.slow
-def test_a_long_prompt_can_be_interrupted(smollm2_half_bundle: Path) -> None:
-    engine = LlamaEngine(open_model(smollm2_half_bundle), threads=2)
+def test_a_long_prompt_can_be_interrupted(smollm2_bundle: Path) -> None:
+    engine = LlamaEngine(open_model(smollm2_bundle), threads=2)
     timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
     reply = engine.chat([{"role": "user", "content": "word " * 7000}], GREEDY)
     timer.join()
     assert (reply.finish, reply.tokens) == ("cancelled", 0)
     assert reply.prompt_seconds < 5  # all of it would take four times that
-    capital: list[Message] = [{"role": "user", "content": "What is the capital of France?"}]
-    assert "Paris" in engine.chat(capital, GREEDY).text
+    again: list[Message] = [{"role": "user", "content": "What is a lighthouse?"}]
+    assert "lighthouse" in engine.chat(again, GREEDY).text
     engine.close()
 
 

@@ -42,16 +42,22 @@ class ChatTemplate:
         object.__setattr__(self, "switches", tuple(s for s in THINKING_SWITCHES if s in read))
         object.__setattr__(self, "tags", tags_of(self.source))
 
-    def render(self, messages: Sequence[Message], *, think: bool | None = None) -> str:
+    def render(
+        self, messages: Sequence[Message], *, think: bool | None = None, **more: object
+    ) -> str:
         """Return the text up to where the answer begins, as transformers renders it.
+
+        Args:
+            messages: The turns so far.
+            think: Switch its thinking on or off; None leaves it as it is.
+            **more: Further variables of the template: tools ...
 
         Raises:
             TemplateError: If the template refuses these messages.
         """
         switched = {} if think is None else dict.fromkeys(self.switches, think)
-        return render(
-            self.source, messages, add_generation_prompt=True, **self.variables, **switched
-        )
+        variables = {**self.variables, **switched, **more}
+        return render(self.source, messages, add_generation_prompt=True, **variables)
 
     def begins_thinking(self, prompt: str) -> bool:
         """Whether the rendered prompt has opened the thinking already."""

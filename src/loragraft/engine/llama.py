@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,69 @@ DEFAULT_CONTEXT = 8192
 
 SENTENCEPIECE = "llama"
 """What GGUF files call a SentencePiece BPE tokenizer (``tokenizer.ggml.model``)."""
+
+
+@dataclass(frozen=True)
+class CheckedFile:
+    """A file that llama.cpp was seen to load, and what is needed to talk with it.
+
+    Attributes:
+        facts: What it says of conversations.
+        context: Tokens of the context to give it.
+        template: Its chat template, if it has one.
+        space_first: Whether its tokenizer puts a space in front of every text.
+        notes: What a user should know of it.
+    """
+
+    facts: ChatFacts
+    context: int
+    template: ChatTemplate | None
+    space_first: bool
+    notes: tuple[str, ...]
+
+
+def check_file(model: LocalModel, context: int | None) -> CheckedFile:
+    """Read a file's header, ask for the memory it needs, and load it once in a child process.
+
+    Args:
+        model: As :func:`~loragraft.checkpoint.bundle.open_model` gives it.
+        context: Tokens; None for the model's own maximum, at most 8,192.
+
+    Raises:
+        BundleError: If the file is broken or cannot be loaded.
+        OutOfMemoryError: If the machine has too little memory.
+        TemplateError: If its chat template is no Jinja.
+    """
+    with GgufFile(model.gguf) as file:
+        facts = chat_facts(file)
+        chosen = _choose_context(facts, context)
+        require_model_memory(file, chosen)
+        space_first = _puts_space_first(file)
+    template = ChatTemplate(facts.template, facts.variables) if facts.template else None
+    check_loads(model.gguf, chosen)
+    return CheckedFile(
+        facts, chosen, template, space_first, tuple(_notes(model.name, facts, context))
+    )
+
+
+def _choose_context(facts: ChatFacts, wanted: int | None) -> int:
+    if wanted is not None and wanted < 1:
+        raise InputError(f"The context is {wanted}; it must be 1 or more tokens.")
+    return wanted or min(facts.context_length or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
+
+
+def _notes(name: str, facts: ChatFacts, wanted: int | None) -> Iterator[str]:
+    trained = facts.context_length
+    if wanted and trained and wanted > trained:
+        yield (
+            f"{name} was made for {trained} tokens of context; beyond them, of the {wanted} asked "
+            "for, answers get worse."
+        )
+    if facts.template is None:
+        yield (
+            f"{name} has no chat template: it cannot chat, only continue a text. Export it from a "
+            "checkpoint with a chat_template."
+        )
 
 
 class LlamaEngine:
@@ -64,37 +128,13 @@ class LlamaEngine:
             TemplateError: If its chat template is no Jinja.
         """
         self.model = model
-        with GgufFile(model.gguf) as file:
-            self.facts: ChatFacts = chat_facts(file)
-            self._context = self._choose_context(context)
-            self._space_first = _puts_space_first(file)
-            require_model_memory(file, self._context)
-        self._template = (
-            ChatTemplate(self.facts.template, self.facts.variables) if self.facts.template else None
-        )
+        checked = check_file(model, context)
+        self.facts, self._context = checked.facts, checked.context
+        self._template, self._space_first = checked.template, checked.space_first
         self.stops = stop_tokens(self.facts, model.stops)
         self._literal = literal
-        check_loads(model.gguf, self._context)
         self._llama = LlamaModel(model.gguf, context=self._context, threads=threads)
-        self.notes = (*self.stops.warnings, *self._notes(context))
-
-    def _choose_context(self, wanted: int | None) -> int:
-        if wanted is not None and wanted < 1:
-            raise InputError(f"The context is {wanted}; it must be 1 or more tokens.")
-        return wanted or min(self.facts.context_length or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
-
-    def _notes(self, wanted: int | None) -> Iterator[str]:
-        trained = self.facts.context_length
-        if wanted and trained and wanted > trained:
-            yield (
-                f"{self.name} was made for {trained} tokens of context; beyond them, of the "
-                f"{wanted} asked for, answers get worse."
-            )
-        if self._template is None:
-            yield (
-                f"{self.name} has no chat template: it cannot chat, only continue a text. Export "
-                "it from a checkpoint with a chat_template."
-            )
+        self.notes = (*self.stops.warnings, *checked.notes)
 
     @property
     def name(self) -> str:

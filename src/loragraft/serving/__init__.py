@@ -1,0 +1,1 @@
+"""Serve a model to other programs by an OpenAI-compatible endpoint."""

@@ -1,0 +1,231 @@
+"""llama-cpp-python's own server around one model, with our template and our stops in force."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+from loragraft.checkpoint.bundle import LocalModel
+from loragraft.checkpoint.turn_ends import stop_tokens
+from loragraft.engine.conversation import ChatTemplate
+from loragraft.engine.llama import check_file
+from loragraft.engine.llama_log import keep_log_quiet
+from loragraft.engine.llama_model import BATCH
+from loragraft.engine.threads import default_threads
+from loragraft.errors import BundleError, MissingExtraError, TemplateError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fastapi import FastAPI
+
+EXTRA, PURPOSE = "serve", "Serving a model"
+PACKAGES = ("fastapi", "uvicorn", "sse_starlette", "starlette_context", "pydantic_settings")
+LOCAL_NAMES = ("localhost", "127.0.0.1", "::1", "[::1]")
+CONFIG_VARIABLE = "CONFIG_FILE"
+"""By this variable llama-cpp-python's server would take other settings than ours."""
+NEUTRAL_PENALTY = 1.0
+"""Of repetition, where a request does not say: the server's own 1.1 changes what was trained."""
+
+
+@dataclass(frozen=True)
+class Serving:
+    """How a model is served.
+
+    Attributes:
+        context: Tokens; None for the model's own maximum, at most 8,192.
+        threads: 0 for all cores.
+        api_key: What clients must send; None lets every program on this machine ask.
+        origins: Web pages that browsers may let ask, beside none.
+    """
+
+    context: int | None = None
+    threads: int = 0
+    api_key: str | None = field(default=None, repr=False)
+    origins: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Served:
+    """A loaded model behind its application.
+
+    Attributes:
+        app: What a web server runs.
+        llama: The model, llama-cpp-python's ``Llama``.
+        context: Tokens of its context.
+        stop: Set to end all answers at their next token.
+        notes: What a user should know.
+    """
+
+    app: FastAPI
+    llama: Any
+    context: int
+    stop: Event
+    notes: tuple[str, ...] = ()
+
+
+def require_packages() -> None:
+    """Refuse early where the server's packages are not installed.
+
+    Raises:
+        MissingExtraError: Naming the first that is missing.
+    """
+    from importlib.util import find_spec
+
+    for package in PACKAGES:
+        if find_spec(package) is None:
+            raise MissingExtraError(package, EXTRA, PURPOSE)
+
+
+def build_app(model: LocalModel, serving: Serving) -> Served:
+    """Load a model and build the application around it.
+
+    Raises:
+        MissingExtraError: If the server's packages are not installed.
+        BundleError: If the file is broken or has no chat template.
+        OutOfMemoryError: If the machine has too little memory.
+    """
+    require_packages()
+    checked = check_file(model, serving.context)
+    if checked.template is None:
+        raise TemplateError(
+            f"{model.gguf} has no chat template, so nobody knows how its training wrote a "
+            "conversation. Add the chat_template to the checkpoint and export it again."
+        )
+    stops = stop_tokens(checked.facts, model.stops)
+    app = _create(model, serving, checked.context)
+    llama = _current_model()
+    stop = Event()
+    llama.chat_handler = _chat_handler(checked.template)
+    llama.create_completion = _ending(
+        llama.create_completion, model.name, frozenset(stops.ids), stop
+    )
+    _guard(app, serving)
+    return Served(app, llama, checked.context, stop, (*stops.warnings, *checked.notes))
+
+
+def _create(model: LocalModel, serving: Serving, context: int) -> FastAPI:
+    _neutral_penalty()  # before the application reads the types of requests
+    from llama_cpp.server.app import create_app
+    from llama_cpp.server.settings import ModelSettings, ServerSettings
+
+    keep_log_quiet()
+    threads = serving.threads or default_threads()
+    # Without validation: that would fill what is not said from variables such as HOST or API_KEY.
+    model_settings = ModelSettings.model_construct(
+        model=str(model.gguf), model_alias=model.name, n_ctx=context, n_gpu_layers=0,
+        n_batch=min(BATCH, context), n_ubatch=min(BATCH, context), n_threads=threads,
+        n_threads_batch=threads, logits_all=False, verbose=False,
+    )  # fmt: skip
+    server_settings = ServerSettings.model_construct(
+        api_key=serving.api_key, interrupt_requests=False
+    )
+    try:
+        with _without_variable(CONFIG_VARIABLE):
+            app: FastAPI = create_app(
+                server_settings=server_settings, model_settings=[model_settings]
+            )
+    except (ValueError, AssertionError) as error:
+        raise BundleError(f"llama-cpp-python cannot serve {model.gguf}: {error}.") from error
+    return app
+
+
+def _neutral_penalty() -> None:
+    from llama_cpp.server import types
+
+    for request in (types.CreateChatCompletionRequest, types.CreateCompletionRequest):
+        request.model_fields["repeat_penalty"].default = NEUTRAL_PENALTY
+        request.model_rebuild(force=True)
+
+
+def _current_model() -> Any:  # noqa: ANN401 - llama_cpp.Llama
+    from llama_cpp.server import app
+
+    assert app._llama_proxy is not None
+    return app._llama_proxy()
+
+
+@contextmanager
+def _without_variable(name: str) -> Iterator[None]:
+    before = os.environ.pop(name, None)
+    try:
+        yield
+    finally:
+        if before is not None:
+            os.environ[name] = before
+
+
+def _chat_handler(template: ChatTemplate) -> Any:  # noqa: ANN401 - its protocol is not exported
+    """Return a handler that renders conversations as the training did."""
+    from llama_cpp import llama_chat_format
+
+    def render(*, messages: Sequence[Any], **more: Any) -> Any:  # noqa: ANN401
+        known = {name: more[name] for name in ("tools", "functions") if more.get(name)}
+        switches = {name: more[name] for name in template.switches if name in more}
+        try:
+            prompt = template.render(_plain(messages), **known, **switches)
+        except TemplateError as error:
+            raise ValueError(str(error)) from error  # which the server answers with 400
+        # added_special: nothing is put in front of what the template wrote.
+        return llama_chat_format.ChatFormatterResponse(prompt=prompt, added_special=True)
+
+    return llama_chat_format.chat_formatter_to_chat_completion_handler(render)
+
+
+def _plain(messages: Sequence[Any]) -> list[Any]:
+    """Return messages with their text parts joined: templates of text models expect one text."""
+    return [{**message, "content": _text(message.get("content"))} for message in messages]
+
+
+def _text(content: Any) -> Any:  # noqa: ANN401 - as the client sent it
+    if not isinstance(content, list):
+        return content
+    return "".join(part.get("text", "") for part in content if part.get("type") == "text")
+
+
+def _ending(
+    create: Callable[..., Any], name: str, ends: frozenset[int], stop: Event
+) -> Callable[..., Any]:
+    """Return a way to complete that also ends at our stops, and when the server ends.
+
+    It answers under the model's name; llama-cpp-python's own tells the path of the file.
+    """
+    from llama_cpp import StoppingCriteriaList
+
+    def complete(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401
+        ended = False
+
+        def at_end(tokens: Any, logits: Any) -> bool:  # noqa: ANN401 - arrays
+            nonlocal ended  # asked once more after the last token, for the reason of the end
+            ended = ended or stop.is_set() or int(tokens[-1]) in ends
+            return ended
+
+        given = options.pop("stopping_criteria", None) or []
+        options.update(model=name, stopping_criteria=StoppingCriteriaList([*given, at_end]))
+        return create(*arguments, **options)
+
+    return complete
+
+
+def _guard(app: FastAPI, serving: Serving) -> None:
+    """Let no web page of a browser ask that was not named.
+
+    llama-cpp-python's server allows every origin. Without a key any page that the user visits
+    could talk with the model; checking the host keeps out names that were bent to this machine.
+    """
+    from fastapi.middleware.cors import CORSMiddleware
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    open_to_all: Any = CORSMiddleware
+    app.user_middleware = [kind for kind in app.user_middleware if kind.cls is not open_to_all]
+    if serving.origins:
+        app.add_middleware(
+            CORSMiddleware, allow_origins=list(serving.origins), allow_methods=["*"],
+            allow_headers=["*"],
+        )  # fmt: skip
+    if serving.api_key is None:
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(LOCAL_NAMES))
