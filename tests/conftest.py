@@ -30,6 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
         HF_HOME=str(home / "huggingface"),
         HF_HUB_OFFLINE="1",
         LORAGRAFT_CACHE=str(home / "cache"),
+        LORAGRAFT_STATE=str(home / "state"),
         TOKENIZERS_PARALLELISM="false",
     )
 

@@ -137,18 +137,16 @@ class OllamaStandIn:
         messages = self.conversation(model, body["messages"])
         bos = True if self.faults.get("double_bos") else None
         context = int(options["num_ctx"])
-        system = [m for m in messages if m["role"] == "system"]
-        rest = [m for m in messages if m["role"] != "system"]
-        while True:
-            text = self.rendered(model, system + rest if system else rest, body.get("think"))
+        last = len(messages) - 1
+        for start in range(last + 1):
+            kept = [m for m in messages[:start] if m["role"] == "system"] + messages[start:]
+            text = self.rendered(model, kept, body.get("think"))
             ids = self.runner.tokenize(path, context, text, bos=bos)
             if len(ids) < context:
-                return text, ids
+                break
             if self.generation.refuses_long and body.get("truncate") is False:
                 raise Refused(400, f"the input length exceeds the context length of {context}")
-            if len(rest) < 2:
-                return text, ids[: context // 2]
-            rest = rest[1:]
+        return text, ids if len(ids) < context else ids[: context // 2]
 
     def options(self, model: Json, body: Json) -> Json:
         """Join defaults, the model's parameters and the request's, and check types."""

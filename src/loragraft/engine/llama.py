@@ -203,6 +203,10 @@ class LlamaEngine:
         logits -= logits.max()
         return np.asarray(logits - np.log(np.exp(logits).sum()), dtype=np.float32)
 
+    def piece(self, token: int) -> bytes:
+        """Return a token's bytes; a control token's are those of its text."""
+        return self._llama.piece(token, special=True)
+
     def chat(
         self,
         messages: Sequence[Message],

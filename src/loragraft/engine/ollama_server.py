@@ -49,6 +49,13 @@ class Chance(NamedTuple):
     log_prob: float
 
 
+class Probe(NamedTuple):
+    """What a server says of the next token; tokens of the prompt are 0 where it counts none."""
+
+    chances: tuple[Chance, ...]
+    prompt_tokens: int
+
+
 class OllamaServer:
     """A client of one server; a context manager.
 
@@ -330,17 +337,34 @@ class OllamaServer:
             None where the server gives no log-probabilities: an older one, or a first token that
             ends the answer.
         """
-        greedy = {"temperature": 0.0, "repeat_penalty": 1.0, "num_predict": 1, **(options or {})}
+        return self.probe(tag, messages, top, options=options, think=think).chances or None
+
+    def probe(
+        self,
+        tag: str,
+        messages: Sequence[Message],
+        top: int = 20,
+        *,
+        options: Mapping[str, Any] | None = None,
+        think: bool | None = None,
+    ) -> Probe:
+        """Return what :meth:`next_tokens` does, and how many tokens the server read."""
+        greedy = {**(options or {}), "temperature": 0.0, "repeat_penalty": 1.0, "num_predict": 1}
         body = self._chat_body(tag, messages, greedy, think)
         body |= {"stream": False, "logprobs": True, "top_logprobs": top}
         answer = self._transport.ask(
             "POST", "/api/chat", f"a token of {tag}", body, seconds=LOAD_SECONDS
         )
-        first = next(iter(answer.get("logprobs") or []), None)
-        listed = first.get("top_logprobs") if isinstance(first, dict) else None
-        found = [_chance(entry) for entry in listed or []]
+        listed = answer.get("logprobs")
+        first = listed[0] if isinstance(listed, list) and listed else None
+        entries = first.get("top_logprobs") if isinstance(first, dict) else None
+        found = [_chance(entry) for entry in entries if entry] if isinstance(entries, list) else []
         kept = [chance for chance in found if chance is not None]
-        return tuple(sorted(kept, key=lambda chance: -chance.log_prob)) or None
+        read = answer.get("prompt_eval_count")
+        return Probe(
+            tuple(sorted(kept, key=lambda chance: -chance.log_prob)),
+            read if type(read) is int else 0,
+        )
 
     def unload(self, tag: str) -> None:
         """Ask the server to free a model's memory."""

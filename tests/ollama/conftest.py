@@ -1,0 +1,78 @@
+"""A server to register on: a stand-in of either generation."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from loragraft.checkpoint.bundle import LocalModel, open_model
+from loragraft.engine.ollama_server import OllamaServer
+from loragraft.ollama.record import Record
+from tests.support.ollama_server import OllamaStandIn
+from tests.support.ollama_store import NEW, OLD, Generation
+
+
+@pytest.fixture
+def model(smollm2_bundle: Path, tmp_path: Path) -> LocalModel:
+    """A bundle of our own to write into; its GGUF is a link to the shared one."""
+    folder = tmp_path / "bundles" / smollm2_bundle.name
+    shutil.copytree(smollm2_bundle, folder, copy_function=_link_large)
+    return open_model(folder)
+
+
+def _link_large(source: str, target: str) -> None:
+    if source.endswith(".gguf"):
+        Path(target).hardlink_to(source)
+    else:
+        shutil.copy2(source, target)
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Record:
+    """A list of registered models of this test's own."""
+    return Record(tmp_path / "state")
+
+
+@pytest.fixture
+def make_stand_in(tmp_path: Path) -> Iterator[Callable[[Generation], OllamaStandIn]]:
+    """Start a stand-in of a generation; ended with the test."""
+    started: list[OllamaStandIn] = []
+
+    def make(generation: Generation) -> OllamaStandIn:
+        started.append(OllamaStandIn(tmp_path / f"server-{len(started)}", generation))
+        return started[-1]
+
+    yield make
+    for server in started:
+        server.close()
+
+
+@pytest.fixture(params=[OLD, NEW], ids=["0.24", "0.32"])
+def stand_in(
+    request: pytest.FixtureRequest, make_stand_in: Callable[[Generation], OllamaStandIn]
+) -> OllamaStandIn:
+    """A stand-in of either generation."""
+    return make_stand_in(request.param)
+
+
+@pytest.fixture
+def newest(make_stand_in: Callable[[Generation], OllamaStandIn]) -> OllamaStandIn:
+    """A stand-in of the newer generation."""
+    return make_stand_in(NEW)
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[[OllamaStandIn], OllamaServer]]:
+    """Make a client; closed with the test."""
+    made: list[OllamaServer] = []
+
+    def make(stand_in: OllamaStandIn) -> OllamaServer:
+        made.append(OllamaServer(stand_in.url))
+        return made[-1]
+
+    yield make
+    for client in made:
+        client.close()
