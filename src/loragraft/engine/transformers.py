@@ -1,0 +1,235 @@
+"""transformers and PEFT as an engine: float32, on the CPU.
+
+It is the reference that other engines are measured against, not a fast one. Loading a base and
+putting an adapter on it is the adapter room's business; here is what is done with the model.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from loragraft.engine.answer_text import AnswerText, begins_thinking, tags_of
+from loragraft.engine.conversation import THINKING_SWITCHES
+from loragraft.engine.protocol import Finish, Message, OnText, Reply, Sampling
+from loragraft.engine.sampling import Sampler
+from loragraft.errors import TemplateError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+UNSETTLED = "\ufffd"
+"""What a tokenizer shows of a character whose bytes have not all come yet."""
+DEFAULT_CONTEXT = 2048
+"""Where a configuration does not say."""
+
+
+class TransformersEngine:
+    """A loaded model with its tokenizer; see :class:`~loragraft.engine.protocol.PromptEngine`.
+
+    Attributes:
+        name: What a person calls the model.
+        context: Tokens that a conversation and its answer may have together.
+        ends: Token ids at which an answer ends.
+        tokenizer: transformers' own.
+        template: The chat template in force; None where there is none.
+    """
+
+    def __init__(
+        self,
+        model: Any,  # noqa: ANN401 - a transformers or PEFT model
+        tokenizer: Any,  # noqa: ANN401 - a transformers tokenizer
+        *,
+        template: str | None,
+        name: str,
+    ) -> None:
+        """Take a model and the tokenizer that belongs to it.
+
+        Args:
+            model: A causal language model of transformers, or a ``PeftModel`` around one.
+            tokenizer: Its tokenizer.
+            template: The chat template in force.
+            name: What a person calls the model.
+        """
+        self._model = model.eval()
+        self.tokenizer, self.template, self.name = tokenizer, template, name
+        self.ends = _ends(model, tokenizer)
+        said = getattr(model.config, "max_position_embeddings", None)
+        self.context: int = said if isinstance(said, int) and said > 0 else DEFAULT_CONTEXT
+
+    @contextmanager
+    def without_adapter(self) -> Iterator[None]:
+        """Let the base alone answer meanwhile; does nothing where there is no adapter."""
+        switch = getattr(self._model, "disable_adapter", None)
+        if switch is None:
+            yield
+            return
+        with switch():
+            yield
+
+    def render(self, messages: Sequence[Message], *, think: bool | None = None) -> str:
+        """Return the conversation as ``apply_chat_template`` writes it, the answer's turn opened.
+
+        Raises:
+            TemplateError: If there is no template, or it refuses these messages.
+        """
+        if self.template is None:
+            raise TemplateError(
+                f"{self.name} has no chat template. Save the tokenizer with one, or put a "
+                "chat_template.jinja beside it."
+            )
+        switched = {} if think is None else dict.fromkeys(THINKING_SWITCHES, think)
+        try:
+            text = self.tokenizer.apply_chat_template(
+                [dict(message) for message in messages], chat_template=self.template,
+                tokenize=False, add_generation_prompt=True, **switched,
+            )  # fmt: skip
+        except Exception as error:  # a template is foreign code, and may fail in any way
+            raise TemplateError(
+                f"The chat template of {self.name} cannot be rendered for {len(messages)} messages "
+                f"({type(error).__name__}: {error}). Look at the roles and their order."
+            ) from error
+        return str(text)
+
+    def prompt_ids(self, messages: Sequence[Message], *, think: bool | None = None) -> list[int]:
+        """Return the ids that ``apply_chat_template`` gives.
+
+        Raises:
+            TemplateError: As :meth:`render`.
+        """
+        return self.tokenize(self.render(messages, think=think))
+
+    def tokenize(self, text: str, *, special: bool = False) -> list[int]:
+        """Return a text's tokens, with what the tokenizer puts around a text if ``special``."""
+        return [int(i) for i in self.tokenizer(text, add_special_tokens=special)["input_ids"]]
+
+    def log_probs(self, ids: Sequence[int], kept: int) -> NDArray[np.float32]:
+        """Return the log-probabilities after each of the last positions.
+
+        Args:
+            ids: Tokens, at least one.
+            kept: Positions wanted; all where there are fewer.
+
+        Returns:
+            Shape ``[positions, vocabulary]``.
+        """
+        import torch
+
+        with torch.inference_mode():
+            output = self._model(input_ids=torch.tensor([list(ids)]), use_cache=False)
+            logits = output.logits[0, -kept:].float()
+            values: NDArray[np.float32] = torch.log_softmax(logits, dim=-1).numpy()
+        return values
+
+    def next_log_probs(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        """Return the log-probability of every token after these ids, shape ``[vocabulary]``."""
+        last: NDArray[np.float32] = self.log_probs(ids, 1)[-1]
+        return last
+
+    def tokens(self, ids: Sequence[int], sampling: Sampling) -> Iterator[int]:
+        """Yield the tokens that follow, without end: whoever asks stops at :attr:`ends`.
+
+        Raises:
+            InputError: If a setting of the sampling means nothing.
+            BundleError: If the logits are not finite.
+        """
+        import torch
+
+        sampler = Sampler(sampling)
+        said, given, cache = list(ids), torch.tensor([list(ids)]), None
+        while True:
+            # Not inference_mode: it would stay switched on in whoever holds the generator.
+            with torch.no_grad():
+                result = self._model(input_ids=given, past_key_values=cache, use_cache=True)
+            cache = result.past_key_values
+            token = sampler.choose(result.logits[0, -1].float().numpy(), said)
+            yield token
+            said.append(token)
+            given = torch.tensor([[token]])
+
+    def chat(
+        self,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        *,
+        think: bool | None = None,
+        on_text: OnText | None = None,
+    ) -> Reply:
+        """Answer a conversation; see :class:`~loragraft.engine.protocol.ChatEngine`.
+
+        Raises:
+            TemplateError: As :meth:`render`.
+            InputError: As :meth:`tokens`.
+        """
+        prompt = self.render(messages, think=think)
+        tags = tags_of(self.template or "")
+        text = AnswerText(sampling.stop, tags, begun=begins_thinking(prompt, tags))
+        said: list[int] = []
+        times = [time.perf_counter()]
+        ids = self.tokenize(prompt)
+        try:
+            finish = self._write(ids, sampling, text, said, times, on_text)
+            _tell(text.finish(), on_text)
+        except KeyboardInterrupt:
+            finish = "cancelled"
+            text.finish()
+        now = time.perf_counter()
+        first = times[1] if len(times) > 1 else now
+        return Reply(
+            text.text, text.thinking, finish, len(ids), len(said), first - times[0], now - first
+        )
+
+    def _write(
+        self,
+        ids: Sequence[int],
+        sampling: Sampling,
+        text: AnswerText,
+        said: list[int],
+        times: list[float],
+        on_text: OnText | None,
+    ) -> Finish:
+        """Write tokens into an answer until it ends; return why it did."""
+        shown = ""
+        if len(ids) >= self.context:
+            return "context"
+        for token in self.tokens(ids, sampling):
+            times.append(time.perf_counter())
+            said.append(token)
+            if token in self.ends:
+                return "stop"
+            whole = self.decode(said)
+            if not whole.endswith(UNSETTLED):
+                fresh, shown = whole[len(shown) :], whole
+                _tell(text.feed(fresh.encode()), on_text)
+            if text.stopped:
+                return "stop"
+            if len(said) >= sampling.max_tokens:
+                return "length"
+            if len(ids) + len(said) >= self.context:
+                break
+        return "context"
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Return tokens as text, special ones left out."""
+        return str(self.tokenizer.decode(list(tokens), skip_special_tokens=True))
+
+    def close(self) -> None:
+        """Let go of the model, so that its memory can be freed."""
+        self._model = None
+
+
+def _tell(pieces: Sequence[tuple[str, bool]], on_text: OnText | None) -> None:
+    if on_text is not None:
+        for piece, thinking in pieces:
+            on_text(piece, thinking)
+
+
+def _ends(model: Any, tokenizer: Any) -> frozenset[int]:  # noqa: ANN401
+    """Return generation_config's end tokens and the tokenizer's."""
+    settings = getattr(model, "generation_config", None)
+    listed = getattr(settings, "eos_token_id", None)
+    found = [*(listed if isinstance(listed, list) else [listed]), tokenizer.eos_token_id]
+    return frozenset(int(token) for token in found if token is not None)
