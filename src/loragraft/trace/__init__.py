@@ -1,0 +1,1 @@
+"""Follow one conversation from the base to the server, and name the stage where it goes wrong."""
