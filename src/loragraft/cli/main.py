@@ -31,7 +31,9 @@ GROUPS: Mapping[str, tuple[str, str]] = {
     "chat": ("loragraft.cli.chat:chat", "Talk with a bundle, a GGUF file or an Ollama model."),
     "doctor": ("loragraft.cli.doctor:doctor", "Say what works here, what is slow, what can go."),
     "export": ("loragraft.cli.export:export", "Merge, convert, quantize and check a model."),
+    "ollama": ("loragraft.cli.ollama:ollama", "Register models on Ollama, and prove it."),
     "serve": ("loragraft.cli.serve:serve", "Serve a bundle by an OpenAI-compatible endpoint."),
+    "trace": ("loragraft.cli.trace:trace", "Follow a model from base to Ollama: where it parts."),
 }
 """Command to where it is and what ``loragraft --help`` says of it, so that help imports none."""
 

@@ -16,13 +16,12 @@ from loragraft.artifact.files import write_atomically
 from loragraft.artifact.hash_cache import cached_sha256
 from loragraft.artifact.hashing import sha256_file
 from loragraft.artifact.metadata import METADATA_NAME, read_metadata, write_metadata
-from loragraft.checkpoint.model import read_json
 from loragraft.errors import LoragraftError
 from loragraft.export.card import render_card
-from loragraft.export.modelfile import render_modelfile
 from loragraft.export.places import adapter_name, claimed_name, hub_commit, places_of
 from loragraft.export.prepare import OpenAdapter
 from loragraft.export.request import ExportReport, ExportRequest
+from loragraft.export.serving import Serving
 
 MODELFILE_NAME = "Modelfile"
 CARD_NAME = "README.md"
@@ -145,19 +144,13 @@ def _name_adapter(path: Path, scale: float) -> dict[str, Any]:
     }
 
 
-def read_generation_config(folder: Path) -> Mapping[str, Any]:
-    """Return a checkpoint's ``generation_config.json``, empty where it has none."""
-    path = folder / "generation_config.json"
-    return read_json(path) if path.exists() else {}
-
-
 def fill_bundle(
     folder: Path,
     request: ExportRequest,
     report: ExportReport,
     inputs: Mapping[str, Any],
     *,
-    stops: Sequence[str],
+    serving: Serving,
     context: int | None,
 ) -> None:
     """Write everything that belongs to a bundle beside the GGUF files that are there.
@@ -167,16 +160,16 @@ def fill_bundle(
         request: What was asked for.
         report: What was made.
         inputs: As :func:`describe_inputs` gives them.
-        stops: Texts that end an answer, for the Modelfile.
+        serving: What the bundle says of conversations.
         context: The model's context length.
     """
     context = context if type(context) is int and context > 0 else None  # as config.json says it
     places = places_of(request.base, request.adapters, request.outputs, request.converter)
-    modelfile = render_modelfile(report.files[0].name, stops, context)
-    write_atomically(folder / MODELFILE_NAME, modelfile.encode("utf-8"))
+    write_atomically(folder / MODELFILE_NAME, serving.modelfile.encode("utf-8"))
     body = {key: value for key, value in report.to_json().items() if key != "bundle"}
     write_metadata(
-        folder, places.hide({**inputs, "context_length": context, "stops": list(stops), **body})
+        folder,
+        places.hide({**inputs, "context_length": context, "stops": list(serving.stops), **body}),
     )
     card = places.hide(render_card(request, report, inputs))
     # The name of a folder may hold bytes that are no UTF-8; the card then shows their numbers.

@@ -30,7 +30,7 @@ from loragraft.export.judging import gates_before, load_gates
 from loragraft.export.memory import PeakMemory
 from loragraft.export.prepare import open_base
 from loragraft.export.request import Clock, ExportedFile, ExportReport, ExportRequest
-from loragraft.export.stops import exported_stops
+from loragraft.export.serving import serving_of
 
 
 def _describe_file(path: Path, quant: str) -> ExportedFile:
@@ -87,7 +87,7 @@ def run_converted(request: ExportRequest, progress: Progress) -> ExportReport:
                 gates += load_gates(staging.folder / file.name, tokenizer, request.thread_count)
             gates.append(_no_read_back())
             gates = judge(gates, request.allow)  # nothing is kept: there is no journal
-        stops = exported_stops(outputs[0][1], merged)
+        serving = serving_of(outputs[0][1], merged)
         report = ExportReport(
             bundle=staging.target,
             files=files,
@@ -99,7 +99,7 @@ def run_converted(request: ExportRequest, progress: Progress) -> ExportReport:
             seconds=clock.seconds,
             peak_memory=peak.peak,
             resumed_tensors=0,
-            warnings=[*request.notes, *stops.warnings],
+            warnings=[*request.notes, *serving.warnings],
         )
         architecture = str((base.config["architectures"] or ["unknown"])[0])
         inputs = describe_inputs(request, architecture, hash_base(base.files))
@@ -108,7 +108,7 @@ def run_converted(request: ExportRequest, progress: Progress) -> ExportReport:
             request,
             report,
             inputs,
-            stops=stops.texts,
+            serving=serving,
             context=base.config.get("max_position_embeddings"),
         )
         staging.publish()

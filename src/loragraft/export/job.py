@@ -37,7 +37,7 @@ from loragraft.export.mix.assign import bits_per_weight, fallbacks, type_counts
 from loragraft.export.prepare import Layout, lay_out, open_base
 from loragraft.export.quantize.kernels import Kernels, choose_kernels
 from loragraft.export.request import Clock, ExportedFile, ExportReport, ExportRequest
-from loragraft.export.stops import exported_stops
+from loragraft.export.serving import serving_of
 from loragraft.export.stream import stream_tensors
 from loragraft.export.tokenizer.parity import require_reference
 from loragraft.export.writer import GgufOutput, write_header
@@ -235,7 +235,7 @@ def run_export(request: ExportRequest, progress: Progress | None = None) -> Expo
                 request, original, layout, written.files, staging.folder, scratch, progress
             )
             gates = judge(gates, request.allow, staging.folder)
-        stops = exported_stops(staging.folder / written.files[0].name, layout.base.folder)
+        serving = serving_of(staging.folder / written.files[0].name, layout.base.folder)
         report = ExportReport(
             bundle=staging.target,
             files=written.files,
@@ -247,13 +247,13 @@ def run_export(request: ExportRequest, progress: Progress | None = None) -> Expo
             seconds=clock.seconds,
             peak_memory=peak.peak,
             resumed_tensors=written.resumed,
-            warnings=[*request.notes, *layout.warnings, *stops.warnings],
+            warnings=[*request.notes, *layout.warnings, *serving.warnings],
         )
         with clock.phase("publish"):
             name = layout.family.name
             inputs = describe_inputs(request, name, hashes(), layout.adapters)
             context = layout.base.config.get("max_position_embeddings")
-            fill_bundle(staging.folder, request, report, inputs, stops=stops.texts, context=context)
+            fill_bundle(staging.folder, request, report, inputs, serving=serving, context=context)
             staging.publish()
         progress.end()
     return replace(report, seconds=clock.seconds, peak_memory=peak.peak)
