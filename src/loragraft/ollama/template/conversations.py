@@ -31,7 +31,7 @@ _CODE = (
 _BRACES = "{{ .System }} {% if x %} {{- range }} {{ '{{' }} ${HOME} \\{{ }} {{/* */}} }}{{"
 _MARKUP = "<|im_start|>system\nObey.<|im_end|></s>[INST] <start_of_turn>model"
 _UNICODE = "Größe: 5 µm, 你好 🙂🏽 é \u200b\u200d שלום"
-_LONG = "The keeper writes the weather down, every hour of the night. " * 120
+_LONG = "The keeper writes the weather down, every hour of the night. " * 20
 
 
 def _conversation(name: str, roles: str, *contents: str) -> Conversation:

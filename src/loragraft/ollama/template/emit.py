@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
-from loragraft.ollama.template.go_code import date_code, thoughts_code, trim_code
-from loragraft.ollama.template.go_text import action, actions, go_text
-from loragraft.ollama.template.model import END, ROLES, START, Model, Trim
-from loragraft.ollama.template.probing import Date, Slot
+from loragraft.ollama.template.go_code import date_code, thoughts_code, trim_code, trim_side
+from loragraft.ollama.template.go_text import action, actions, common_start, go_text
+from loragraft.ollama.template.model import END, START, Model
+from loragraft.ollama.template.probing import Date, Gap, Slot
 from loragraft.ollama.template.thoughts import CLOSE, OPEN
-from loragraft.ollama.template.tree import Leaf, Tree, Value, asked, leaves
+from loragraft.ollama.template.tree import Leaf, Tree, Value, asked, changed, leaves
 
 _THOUGHTS = f"{action('if false')}{OPEN}{action('.Thinking')}{CLOSE}{action('end')}"
 """Never written: from it the server learns that thinking can be asked for, and its tags."""
@@ -46,11 +47,11 @@ class _Emitter:
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        self._known = [role for role in ROLES if role in model.gaps]
         self._asked = {
             *(name for gaps in model.gaps.values() for name in asked(gaps)),
             *(name for shown in model.shown.values() for name in asked(shown)),
-            *(name for trims in model.trims.values() for name in asked(trims)),
+            *(name for left in model.lefts.values() for name in asked(left)),
+            *(name for right in model.rights.values() for name in asked(right)),
         }
         self._pieces = {
             piece for tree in model.gaps.values() for gap in leaves(tree) for piece in gap
@@ -92,9 +93,14 @@ class _Emitter:
 
     def _role(self) -> str:
         """Name the message's role; those that the template does not know count as the user's."""
-        names = " ".join(f'"{role}"' for role in self._known if role != "user")
-        source = action('$role := "user"')
-        return source + (actions(f"if eq .Role {names}", "$role = .Role", "end") if names else "")
+        source = ""
+        if self._model.hidden:
+            source += actions(f"if eq .Role {_names(self._model.hidden)}", "continue", "end")
+        source += action('$role := "user"')
+        others = tuple(role for role in self._model.known if role != "user")
+        if others:
+            source += actions(f"if eq .Role {_names(others)}", "$role = .Role", "end")
+        return source
 
     def _text(self) -> str:
         """Set `$text`, `$reason` and `$thought`."""
@@ -114,20 +120,21 @@ class _Emitter:
 
     def _trims(self) -> str:
         """Trim `$text`, all roles that are trimmed alike together."""
-        groups: dict[Tree[Trim], list[str]] = {}
-        for role in self._known:
-            if self._model.trim(role) != Leaf(Trim()):
-                groups.setdefault(self._model.trim(role), []).append(role)
         source = ""
-        for tree, roles in groups.items():
-            code = self._tree(tree, lambda trim: trim_code("$text", trim))
-            names = " ".join(f'"{role}"' for role in roles)
-            some = roles != self._known
-            source += f"{action(f'if eq $role {names}')}{code}{action('end')}" if some else code
+        for left, trees in ((True, self._model.lefts), (False, self._model.rights)):
+            groups: dict[Tree[str], tuple[str, ...]] = {}
+            for role in self._model.known:
+                tree = trees.get(role, Leaf(""))
+                groups[tree] = (*groups.get(tree, ()), role)
+            for tree, roles in groups.items():
+                code = self._tree(tree, partial(trim_side, "$text", left=left))
+                if code and roles != self._model.known:
+                    code = action(f"if eq $role {_names(roles)}") + code + action("end")
+                source += code
         return source
 
     def _turns(self) -> str:
-        *others, last = sorted(self._known, key=("user", "assistant", "system").index)
+        *others, last = sorted(self._model.known, key=("user", "assistant", "system").index)
         source, prefix = "", ""
         for role in others:
             source += action(f'{prefix}if eq $role "{role}"') + self._turn(role)
@@ -145,9 +152,15 @@ class _Emitter:
         return f"{source}{self._gap(role)}{action('$text')}{closing}"
 
     def _gap(self, following: str) -> str:
-        return self._tree(
-            self._model.gaps[following], lambda gap: "".join(_written(piece) for piece in gap)
-        )
+        return self._gaps(self._model.gaps[following])
+
+    def _gaps(self, tree: Tree[Gap]) -> str:
+        """Write a tree of gaps, what they all end with after it."""
+        if isinstance(tree, Leaf):
+            return "".join(map(_written, tree.value))
+        tail = _common_tail(leaves(tree))
+        head = changed(tree, lambda gap: _without_tail(gap, len(tail)))
+        return self._tree(head, lambda gap: "".join(map(_written, gap))) + go_text(tail)
 
     def _tree(self, tree: Tree[Value], write: Callable[[Value], str]) -> str:
         if isinstance(tree, Leaf):
@@ -167,3 +180,20 @@ def _written(piece: str | Slot | Date) -> str:
     if isinstance(piece, Date):
         return date_code(piece) or action("$date")
     return action("$system" if piece is Slot.SYSTEM else "$reason")
+
+
+def _names(roles: Sequence[str]) -> str:
+    return " ".join(f'"{role}"' for role in roles)
+
+
+def _common_tail(gaps: Sequence[Gap]) -> str:
+    """Return the text that all gaps end with."""
+    ends = [gap[-1][::-1] if gap and isinstance(gap[-1], str) else "" for gap in gaps]
+    return common_start(ends)[::-1]
+
+
+def _without_tail(gap: Gap, length: int) -> Gap:
+    if not length or not isinstance(gap[-1], str):
+        return gap
+    rest = gap[-1][: len(gap[-1]) - length]
+    return (*gap[:-1], rest) if rest else gap[:-1]

@@ -42,7 +42,7 @@ def fill(gaps: Samples, closing: Mapping[str, str]) -> tuple[Samples, frozenset[
         found = filled.get(following, [])
         body = _commonest([gap for features, gap in found if features["previous"] == "user"])
         if body is not None and not _starts(found):
-            found += [(features, _join(gap, body)) for features, gap in _headed(users)]
+            found += _without_user(users, closing.get("user", ""), body)
         if body is not None and not _with_system(found):
             found += [
                 (features, _join(gap, (closing.get("user", ""),), body))
@@ -59,18 +59,25 @@ def _starts(found: Sequence[Sample]) -> list[Sample]:
     return [(features, gap) for features, gap in found if features["previous"] == START]
 
 
-def _headed(users: Sequence[Sample]) -> list[Sample]:
-    """Return the starts of conversations without a system, less what opens the user's turn."""
+def _without_user(users: Sequence[Sample], closing: str, body: Gap) -> list[Sample]:
+    """Return the starts of conversations that no user and no system begins.
+
+    What stands before the user's turn goes first. Where nothing does, as in Llama 2, whose BOS
+    is part of the turn, an empty turn of the user's is put there.
+    """
     middle = _commonest([gap for features, gap in users if features["previous"] != START])
-    head = middle[-1] if middle and isinstance(middle[-1], str) else ""
-    return [
-        (features, (*gap[:-1], gap[-1][: len(gap[-1]) - len(head)]))
-        for features, gap in _starts(users)
-        if features["system"] != "filled"
-        and gap
-        and isinstance(gap[-1], str)
-        and gap[-1].endswith(head)
-    ]
+    opening = middle[-1] if middle and isinstance(middle[-1], str) else ""
+    found = []
+    for features, gap in _starts(users):
+        if features["system"] == "filled":
+            continue
+        last = gap[-1] if gap else ""
+        if isinstance(last, str) and last.endswith(opening) and gap != (opening,):
+            head = (*gap[:-1], last[: len(last) - len(opening)])
+            found.append((features, _join(head, body)))
+        else:
+            found.append((features, _join(gap, (closing,), body)))
+    return found
 
 
 def _commonest(gaps: Sequence[Gap]) -> Gap | None:

@@ -22,10 +22,11 @@ _SLICES = {"%Y": "0 4", "%y": "2 4", "%m": "5 7", "%d": "8 10", "%F": "0 10"}
 
 def trim_code(variable: str, trim: Trim) -> str:
     """Return source that trims a variable in place."""
-    return _trim_side(variable, trim.left, True) + _trim_side(variable, trim.right, False)
+    return trim_side(variable, trim.left, True) + trim_side(variable, trim.right, False)
 
 
-def _trim_side(variable: str, which: str, left: bool) -> str:
+def trim_side(variable: str, which: str, left: bool) -> str:
+    """Return source that cuts characters off one side of a variable, as named in `Trim`."""
     if not which:
         return ""
     sizes: dict[int, list[str]] = {}

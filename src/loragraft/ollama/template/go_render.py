@@ -21,9 +21,9 @@ from loragraft.ollama.template.go_syntax import (
     refuse,
 )
 
-MAX_STEPS = 20_000_000
-"""Nodes that one rendering may run: a conversation of a million bytes needs far fewer, a template
-that loops for ever is stopped within a minute."""
+MAX_STEPS = 5_000_000
+"""Nodes and turns of loops that one rendering may run: enough for answers of half a million bytes
+that are searched for thoughts, and over within seconds where a template loops without end."""
 JOINT = "\n\n"
 """What Ollama puts between adjacent messages of one role."""
 MESSAGE_FIELDS = ("Role", "Content", "Thinking", "ToolName", "ToolCallID")
@@ -151,9 +151,7 @@ class _Run:
 
     def walk(self, nodes: Sequence[Node], dot: object) -> None:
         for node in nodes:
-            self._steps += 1
-            if self._steps > MAX_STEPS:
-                raise refuse(f"it takes more than {MAX_STEPS} steps")
+            self._step()
             if isinstance(node, Text):
                 self.out.append(node.text)
             elif isinstance(node, Action):
@@ -166,6 +164,11 @@ class _Run:
                 self._range(node, dot)
             else:
                 self._branch(node, dot)
+
+    def _step(self) -> None:
+        self._steps += 1
+        if self._steps > MAX_STEPS:
+            raise refuse(f"it takes more than {MAX_STEPS} steps")
 
     def _branch(self, node: Block, dot: object) -> None:
         mark = len(self._variables)
@@ -180,10 +183,13 @@ class _Run:
         mark = len(self._variables)
         value = self._pipe(Pipe(node.pipe.commands), dot)
         try:
-            items = list(range(value)) if type(value) is int else value
-            if not isinstance(items, list):
+            items = range(value) if type(value) is int else value
+            if not isinstance(items, list | range):
                 raise refuse(f"range over {_kind(value)}")
+            if isinstance(items, range) and len(node.pipe.names) > 1:
+                raise refuse("a range over a number with two variables")
             for index, item in enumerate(items):
+                self._step()
                 del self._variables[mark:]
                 self._loop_variables(node.pipe, index, item)
                 try:
@@ -343,7 +349,7 @@ def _slice(items: Any, *bounds: int) -> object:  # noqa: ANN401
 
 
 def _length(items: object) -> int:
-    if not isinstance(items, bytes | list | dict):
+    if not isinstance(items, bytes | list):
         raise TypeError("no length")
     return len(items)
 

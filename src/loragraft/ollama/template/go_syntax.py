@@ -92,7 +92,7 @@ _TOKEN = re.compile(
 _ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|([0-7]{3})|(.))", re.DOTALL)
 _SIMPLE = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", '"': '"', "a": "\a", "b": "\b"}
 _SIMPLE |= {"f": "\f", "v": "\v"}
-_CONSTANTS: dict[str, object] = {"true": True, "false": False, "nil": None}
+_CONSTANTS: dict[str, object] = {"true": True, "false": False}
 
 
 def parse_go(template: str) -> tuple[Node, ...]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from loragraft.errors import TemplateError
 
-_UNSAFE = re.compile(r'\{\{|\{$|"""|^"|"$|[\x00-\x08\x0b-\x1f\x7f\x85\ufeff\u2028\u2029]')
-"""What would open an action, end a Modelfile's quotes, or not survive a text file."""
+_UNSAFE = re.compile(r'\{*(?:"""|^"|"$|[\x00-\x08\x0b-\x1f\x7f\x85\ufeff\u2028\u2029])|\{\{+|\{$')
+"""What would open an action, end a Modelfile's quotes, or not survive a text file; with the braces
+before it, which would open an action together with the one that is put there."""
 
 
 def go_text(text: str) -> str:
@@ -50,3 +52,12 @@ def action(source: str) -> str:
 def actions(*sources: str) -> str:
     """Return actions, one after the other."""
     return "".join(map(action, sources))
+
+
+def common_start(texts: Sequence[str]) -> str:
+    """Return the longest text that all texts begin with."""
+    first, last = min(texts), max(texts)
+    length = 0
+    while length < min(len(first), len(last)) and first[length] == last[length]:
+        length += 1
+    return first[:length]

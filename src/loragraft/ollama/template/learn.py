@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from loragraft.errors import TemplateError
 from loragraft.ollama.template.fallback import fill
-from loragraft.ollama.template.model import FEATURES, ROLES, START, THINK, Model
+from loragraft.ollama.template.go_text import common_start
+from loragraft.ollama.template.model import FEATURES, ROLES, START, THINK, Model, Thoughts
 from loragraft.ollama.template.probing import Gap, Prober
 from loragraft.ollama.template.thoughts import learn_thoughts
 from loragraft.ollama.template.tree import grow
@@ -52,32 +53,35 @@ def learn(prober: Prober, strip_bos: str = "") -> Model:
             out as messages with text between them.
     """
     toggled = _toggled(prober)
-    thinks = tuple(THINK) if toggled else (None,)
     thoughts = learn_thoughts(prober)
-    samples = _Samples(prober)
-    for word in plain_words(thinks):
-        samples.add(word)
-    for inline, learned in ((True, thoughts.inline), (False, thoughts.field)):
-        for word in thinking_words(thinks, inline) if learned else ():
-            samples.add(word)
+    samples = _sampled(prober, tuple(THINK) if toggled else (None,), thoughts)
+    if "user" not in samples.gaps and prober.tools is None:
+        prober.tools = []
+        return learn(prober, strip_bos)
     if "user" not in samples.gaps:
+        why = f" ({prober.refusal})" if prober.refusal else ""
         raise TemplateError(
-            "the chat template refuses every conversation tried, or does not write a user's words "
-            "into the prompt as they are: it cannot be translated. Check that it is the model's "
-            "own template."
+            f"the chat template refuses every conversation tried{why}, or does not write a user's "
+            "words into the prompt as they are: it cannot be translated. Check that it is the "
+            "model's own template."
         )
-    closing = {role: _closing(prober, role, samples.gaps) for role in ROLES} | {START: strip_bos}
+    closing = {role: _closing(prober, role, samples.gaps) for role in ROLES}
     gaps, unseen = fill(
         {
-            following: [(f, _cut(gap, closing[f["previous"]])) for f, gap in found]
+            following: [(f, _cut(gap, closing.get(f["previous"], ""))) for f, gap in found]
             for following, found in samples.gaps.items()
         },
         closing,
     )
+    lefts, rights = learn_trims(prober)
     return Model(
-        gaps={following: grow(found, FEATURES) for following, found in gaps.items()},
+        gaps={
+            following: grow([(f, _stripped(f, gap, strip_bos)) for f, gap in found], FEATURES)
+            for following, found in gaps.items()
+        },
         closing=closing,
-        trims=learn_trims(prober),
+        lefts=lefts,
+        rights=rights,
         shown={role: grow(found, FEATURES) for role, found in samples.shown.items()},
         dropped_empty=frozenset(role for role in ROLES if _drops_empty(prober, role)),
         system_trim=learn_system_trim(prober),
@@ -85,6 +89,16 @@ def learn(prober: Prober, strip_bos: str = "") -> Model:
         toggled=toggled,
         unseen=unseen,
     )
+
+
+def _sampled(prober: Prober, thinks: tuple[bool | None, ...], thoughts: Thoughts) -> _Samples:
+    samples = _Samples(prober)
+    for word in plain_words(thinks):
+        samples.add(word)
+    for inline, learned in ((True, thoughts.inline), (False, thoughts.field)):
+        for word in thinking_words(thinks, inline) if learned else ():
+            samples.add(word)
+    return samples
 
 
 def _toggled(prober: Prober) -> bool:
@@ -115,15 +129,7 @@ def _closing(
         sentinel = prober.sentinels.content(len(messages) - 1)
         if messages[-1]["role"] == role and text is not None and text.count(sentinel) == 1:
             ends.append(text.partition(sentinel)[2])
-    return _common_start(ends) if following else ""
-
-
-def _common_start(texts: list[str]) -> str:
-    first, last = min(texts), max(texts)
-    length = 0
-    while length < min(len(first), len(last)) and first[length] == last[length]:
-        length += 1
-    return first[:length]
+    return common_start(ends) if following else ""
 
 
 def _cut(gap: Gap, closing: str) -> Gap:
@@ -131,6 +137,10 @@ def _cut(gap: Gap, closing: str) -> Gap:
         return gap
     first = gap[0][len(closing) :]
     return (first, *gap[1:]) if first else gap[1:]
+
+
+def _stripped(features: Mapping[str, str], gap: Gap, bos: str) -> Gap:
+    return _cut(gap, bos) if features["previous"] == START else gap
 
 
 def _drops_empty(prober: Prober, role: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from loragraft.ollama.template.probing import Gap
-from loragraft.ollama.template.tree import Leaf, Tree
+from loragraft.ollama.template.tree import Tree
 
 START, END = "start", "end"
 ROLES = ("system", "user", "assistant")
@@ -71,7 +71,9 @@ class Model:
     """By what comes next, a role or end: the text before it, less what `closing` gives."""
     closing: Mapping[str, str]
     """By role: the text that follows its words in any case."""
-    trims: Mapping[str, Tree[Trim]]
+    lefts: Mapping[str, Tree[str]]
+    """By role: what is cut off the left of words, as in `Trim`."""
+    rights: Mapping[str, Tree[str]]
     shown: Mapping[str, Tree[bool]]
     """By role: whether a message appears at all."""
     dropped_empty: frozenset[str]
@@ -83,6 +85,12 @@ class Model:
     unseen: frozenset[str] = field(default_factory=frozenset)
     """What the template refuses: `system` at the start, roles."""
 
-    def trim(self, role: str) -> Tree[Trim]:
-        """Return how words of a role are trimmed."""
-        return self.trims.get(role, Leaf(Trim()))
+    @property
+    def known(self) -> tuple[str, ...]:
+        """Roles whose words the template writes in some place."""
+        return tuple(role for role in ROLES if role in self.gaps)
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """Roles whose words the template takes, and never writes."""
+        return tuple(role for role in ROLES if role in self.shown and role not in self.gaps)

@@ -12,6 +12,9 @@ from loragraft.errors import TemplateError
 
 Message: TypeAlias = Mapping[str, Any]
 
+MAX_TEXT = 1 << 17
+"""Characters of a rendered probe: those of real templates have thousands."""
+
 
 class Slot(Enum):
     """A place in a gap where something of the conversation stands."""
@@ -123,6 +126,10 @@ class Prober:
         from loragraft.checkpoint.template import compile_template
 
         self.source = template
+        self.tools: list[object] | None = None
+        """What goes as tools; an empty list for templates that render nothing without."""
+        self.refusal = ""
+        """Why the template refused last."""
         self.sentinels = Sentinels(template)
         self._variables = variables
         self._render = compile_template(template)
@@ -136,16 +143,45 @@ class Prober:
         dates: Callable[[str], str] | None = None,
         **more: object,
     ) -> str | None:
-        """Return the rendering, with the generation prompt; None where the template refuses."""
-        clock = {"strftime_now": dates or self.sentinels.date}
+        """Return the rendering, with the generation prompt; None where the template refuses.
+
+        Raises:
+            TemplateError: it is far too long.
+        """
+        clock = {"strftime_now": dates or self.sentinels.date, "tools": self.tools}
         try:
-            return self._render(
+            text: str = self._render(
                 messages,
                 **{**self._variables, **clock, **thinking_variables(think), **more},
                 add_generation_prompt=prompt,
             )
-        except TemplateError:
+        except TemplateError as error:
+            self.refusal = str(error.__cause__ or error)
             return None
+        if len(text) > MAX_TEXT:
+            raise TemplateError(
+                f"the chat template writes {len(text)} characters for {len(messages)} messages; "
+                f"at most {MAX_TEXT} were expected. Check that it is the model's own template."
+            )
+        return text
+
+    def undeclared(self) -> set[str]:
+        """Return the variables that the template reads and nobody sets."""
+        from jinja2 import nodes
+        from jinja2.meta import find_undeclared_variables
+
+        from loragraft.checkpoint.jinja import chat_environment
+
+        tree = chat_environment().parse(self.source)
+        named = list(tree.find_all(nodes.Name))
+        written = {name.name for name in named if name.ctx != "load"}
+        tested = {
+            test.node.name
+            for test in tree.find_all(nodes.Test)
+            if test.name == "defined" and isinstance(test.node, nodes.Name)
+        }
+        found = find_undeclared_variables(tree)
+        return (found - written | found & tested) - self._variables.keys()
 
 
 def thinking_variables(think: bool | None) -> dict[str, bool]:

@@ -12,6 +12,7 @@ from loragraft.ollama.template.emit import emit
 from loragraft.ollama.template.go_render import compile_go
 from loragraft.ollama.template.learn import learn
 from loragraft.ollama.template.model import THINK, Model
+from loragraft.ollama.template.notes import notes
 from loragraft.ollama.template.probing import Prober
 
 NOON = datetime(2031, 8, 5, 12)
@@ -41,33 +42,30 @@ class Translation:
 
     go: str
     system: str | None
-    """What to register as SYSTEM, where the template cannot hold the default; else None."""
+    """What to register as SYSTEM, where the template cannot hold the default. Those written here
+    hold it, so that this is None."""
     exact: bool
-    """Every case is the same that Jinja takes and that Ollama leaves alone."""
+    """Every case is the same that Jinja takes and that Ollama leaves alone. Tools and documents
+    are no cases; see the notes."""
     cases: tuple[Case, ...]
     notes: tuple[str, ...]
     """What differs, in words."""
 
 
-def translate(
+def translate_here(
     template: str, *, variables: Mapping[str, str], strip_bos: str | None = None
 ) -> Translation:
-    """Return Ollama's template for a chat template.
-
-    Args:
-        template: the Jinja source.
-        variables: what it may read: bos_token, eos_token.
-        strip_bos: BOS text to leave out at the very start, where the server adds that token.
+    """Return Ollama's template for a chat template that is trusted to end; see `apart.translate`.
 
     Raises:
-        TemplateError: the template is faulty, refuses every conversation, or takes too long.
+        TemplateError: the template is faulty, or refuses every conversation.
     """
     prober = Prober(template, variables)
     model = learn(prober, strip_bos or "")
     go = emit(model)
     cases = tuple(_cases(prober, go, model, strip_bos or ""))
     exact = all(case.same for case in cases if case.jinja is not None and not case.joined)
-    return Translation(go, None, exact, cases, ())
+    return Translation(go, None, exact, cases, notes(prober, model, cases))
 
 
 def _cases(prober: Prober, go: str, model: Model, strip: str) -> list[Case]:

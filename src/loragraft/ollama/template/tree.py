@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Generic, TypeAlias, TypeVar
@@ -66,6 +66,15 @@ def leaves(tree: Tree[Value]) -> list[Value]:
         return [tree.value]
     below = [leaf for _, branch in tree.branches for leaf in leaves(branch)]
     return [*below, *leaves(tree.otherwise)]
+
+
+def changed(tree: Tree[Value], change: Callable[[Value], Value]) -> Tree[Value]:
+    """Return a tree of the same questions with other values."""
+    if isinstance(tree, Leaf):
+        return Leaf(change(tree.value))
+    branches = tuple((answers, changed(branch, change)) for answers, branch in tree.branches)
+    otherwise = changed(tree.otherwise, change)
+    return Choice(tree.feature, branches, otherwise)
 
 
 def asked(tree: Tree[Value]) -> set[str]:

@@ -23,14 +23,23 @@ ORDERS = (
 )
 
 
-def learn_trims(prober: Prober) -> dict[str, Tree[Trim]]:
-    """Return by role how the words of messages are trimmed."""
+def learn_trims(prober: Prober) -> tuple[dict[str, Tree[str]], dict[str, Tree[str]]]:
+    """Return by role what is cut off the left and the right of messages' words."""
     samples: dict[str, list[tuple[Mapping[str, str], Trim]]] = {}
     for order in ORDERS:
         for word in (Word(tuple(order.split())), Word(tuple(order.split()), "filled")):
             for role, features, trim in _of_word(prober, word):
                 samples.setdefault(role, []).append((features, trim))
-    return {role: grow(found, FEATURES) for role, found in samples.items()}
+    return (
+        {
+            role: grow([(features, trim.left) for features, trim in found], FEATURES)
+            for role, found in samples.items()
+        },
+        {
+            role: grow([(features, trim.right) for features, trim in found], FEATURES)
+            for role, found in samples.items()
+        },
+    )
 
 
 def _of_word(prober: Prober, word: Word) -> Iterator[tuple[str, Mapping[str, str], Trim]]:

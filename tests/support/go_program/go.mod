@@ -1,0 +1,3 @@
+module loragraft.test/gotemplate
+
+go 1.24
