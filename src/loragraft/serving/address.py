@@ -107,7 +107,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def url_of(listening: socket.socket) -> str:
-    """Return the address that a client on this machine can use."""
+    """Return the address that is listened on, as a URL."""
     name = listening.getsockname()
     host, port = str(name[0]), int(name[1])
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
