@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from loragraft.checkpoint.gguf_chat import read_chat_facts
 from loragraft.engine.answer_text import StopWatch
 from loragraft.engine.llama_model import LlamaModel
+from tests.support.ollama_store import known_facts
 
 LAST_TOKENS = 64
 """That a repetition is punished for: Ollama's repeat_last_n."""
@@ -58,7 +58,7 @@ class Runner:
         """Return a prompt's ids, with the BOS that the file asks for."""
         with self._lock:
             ids = self._load(path, context).tokenize(text)
-        facts = read_chat_facts(path)
+        facts = known_facts(str(path))
         adds = facts.add_bos if bos is None else bos
         return [facts.bos_id, *ids] if adds and facts.bos_id is not None else ids
 

@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,12 @@ class Generation:
 OLD = Generation("0.24.0", False, False, 1.1, False)
 NEW = Generation("0.32.15", True, True, 1.0, True)
 ANCIENT = Generation("0.6.2", False, False, 1.1, False, False, False)
+
+
+@lru_cache(maxsize=16)
+def known_facts(path: str) -> ChatFacts:
+    """Read a blob's header once: its name is its digest."""
+    return read_chat_facts(Path(path))
 
 
 def canonical(name: str) -> str:
@@ -133,7 +140,7 @@ class Store:
             if file.read(4) != b"GGUF":
                 raise Refused(400, "supplied file was not in GGUF format")
         try:
-            return read_chat_facts(path)
+            return known_facts(str(path))
         except LoragraftError:
             raise Refused(500, "unexpected EOF") from None
 

@@ -127,7 +127,8 @@ def check_rendering(server: OllamaServer, tag: str, composed: Composed) -> Check
         if conversation.joined or (conversation.name, None) in announced:
             continue
         wanted = training_text(composed, conversation.messages)
-        if wanted is None:
+        # A token has a byte or more: what has fewer bytes than the context is never cut.
+        if wanted is None or len(wanted.encode("utf-8", "replace")) >= options["num_ctx"]:
             continue
         text = server.render(tag, _plain(conversation.messages), options=options)
         if text is None:
