@@ -52,7 +52,7 @@ def rows(folder: Path) -> Iterator[str]:
         try:
             found = translate_here(path.read_text(encoding="utf-8"), variables=VARIABLES)
         except TemplateError as error:
-            yield f"| {path.stem} | – | refused: {_cell(str(error))} |"
+            yield f"| {path.stem} | none | refused: {_cell(str(error))} |"
             continue
         yield f"| {path.stem} | {_equal(found)} | {_cell(_differs(found))} |"
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loragraft.checkpoint.template import render
+from loragraft.checkpoint.template import compile_template
 from loragraft.errors import TemplateError
-from loragraft.ollama.template import Translation, conversations, render_go
+from loragraft.ollama.template import Translation, conversations
+from loragraft.ollama.template.go_render import compile_go
 from loragraft.ollama.template.translate import NOON, translate_here
 from tests.ollama.template.conftest import FIXTURES, VARIABLES
 from tests.support.go_template import GoTemplates
@@ -44,6 +46,10 @@ def source(llama_cpp_source: Path) -> dict[str, str]:
 def translations(source: dict[str, str]) -> dict[str, Translation]:
     """Translations made so far."""
     return {}
+
+
+compiled = lru_cache(maxsize=None)(compile_template)
+compiled_go = lru_cache(maxsize=None)(compile_go)
 
 
 def translated(name: str, source: dict[str, str], known: dict[str, Translation]) -> Translation:
@@ -98,7 +104,7 @@ def test_any_conversation_is_rendered_as_go_renders_it(
     go: GoTemplates,
 ) -> None:
     template = translated(name, source, translations).go
-    found = render_go(template, messages, system=system, think=think, now=NOON)
+    found = compiled_go(template)(messages, system=system, think=think, now=NOON)
     assert found == go.render(template, messages, system=system, think=think, now=NOON)
 
 
@@ -112,23 +118,19 @@ def test_any_words_come_out_as_jinja_writes_them(
     source: dict[str, str],
     translations: dict[str, Translation],
 ) -> None:
-    template = translated(name, source, translations).go
+    rendered = compiled_go(translated(name, source, translations).go)
     roles = ["system"] * system + ["user", "assistant"] * 4
     messages = [
         {"role": role, "content": content.encode("utf-8", "replace").decode()}
         for role, content in zip(roles, contents, strict=False)
     ]
     try:
-        expected = render(
-            source[name],
-            messages,
-            add_generation_prompt=True,
-            strftime_now=NOON.strftime,
-            **VARIABLES,
+        expected = compiled(source[name])(
+            messages, add_generation_prompt=True, strftime_now=NOON.strftime, **VARIABLES
         )
     except TemplateError:
         return
-    assert render_go(template, messages, now=NOON) == expected
+    assert rendered(messages, now=NOON) == expected
 
 
 def test_conversations_are_many_and_most_reach_the_template_as_they_are() -> None:

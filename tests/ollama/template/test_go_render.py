@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loragraft.errors import TemplateError
-from loragraft.ollama.template import render_go
+from loragraft.ollama.template import go_render, render_go
 from loragraft.ollama.template.go_text import go_string, go_text
 from tests.support.go_template import GoError, GoTemplates
 
@@ -158,7 +158,8 @@ def test_what_go_refuses_is_refused(template: str, go: GoTemplates) -> None:
         "{{ nil }}{{ .Messages }}",
     ],
 )
-def test_what_we_do_not_read_is_refused(template: str) -> None:
+def test_what_we_do_not_read_is_refused(template: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(go_render, "MAX_STEPS", 200_000)
     with pytest.raises(TemplateError, match="cannot be rendered here"):
         render_go(template, TURNS)
 

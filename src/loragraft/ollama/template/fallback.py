@@ -33,6 +33,12 @@ def fill(gaps: Samples, closing: Mapping[str, str]) -> tuple[Samples, frozenset[
     users = filled["user"]
     if not _with_system(users):
         unseen.add("start")
+        for found in filled.values():  # later gaps are as they are without a system
+            found += [
+                ({**features, "system": "filled"}, gap)
+                for features, gap in found
+                if features["system"] == "none" and features["previous"] != START
+            ]
         users += [
             ({**features, "system": "filled"}, _join(gap, (Slot.SYSTEM, JOINT)))
             for features, gap in _starts(users)

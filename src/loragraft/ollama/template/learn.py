@@ -52,19 +52,15 @@ def learn(prober: Prober, strip_bos: str = "") -> Model:
         TemplateError: the template refuses every plain conversation, or its text cannot be laid
             out as messages with text between them.
     """
+    if not _speaks(prober):
+        prober.tools = []
+        if not _speaks(prober):
+            raise _untranslatable(prober)
     toggled = _toggled(prober)
     thoughts = learn_thoughts(prober)
     samples = _sampled(prober, tuple(THINK) if toggled else (None,), thoughts)
-    if "user" not in samples.gaps and prober.tools is None:
-        prober.tools = []
-        return learn(prober, strip_bos)
     if "user" not in samples.gaps:
-        why = f" ({prober.refusal})" if prober.refusal else ""
-        raise TemplateError(
-            f"the chat template refuses every conversation tried{why}, or does not write a user's "
-            "words into the prompt as they are: it cannot be translated. Check that it is the "
-            "model's own template."
-        )
+        raise _untranslatable(prober)
     closing = {role: _closing(prober, role, samples.gaps) for role in ROLES}
     gaps, unseen = fill(
         {
@@ -88,6 +84,24 @@ def learn(prober: Prober, strip_bos: str = "") -> Model:
         thoughts=thoughts,
         toggled=toggled,
         unseen=unseen,
+    )
+
+
+def _speaks(prober: Prober) -> bool:
+    """Return whether the template takes any common conversation."""
+    return any(
+        prober.render(Word(tuple(order.split()), system).messages(prober)) is not None
+        for system in ("none", "filled")
+        for order in _COMMON
+    )
+
+
+def _untranslatable(prober: Prober) -> TemplateError:
+    why = f" ({prober.refusal})" if prober.refusal else ""
+    return TemplateError(
+        f"the chat template refuses every conversation tried{why}, or does not write a user's "
+        "words into the prompt as they are: it cannot be translated. Check that it is the "
+        "model's own template."
     )
 
 

@@ -15,7 +15,7 @@ Value = TypeVar("Value", bound=Hashable)
 Features: TypeAlias = Mapping[str, str]
 Sample: TypeAlias = "tuple[Features, Value]"
 
-MAX_FEATURES = 4
+MAX_FEATURES = 5
 """Features that one decision may read: more would learn the samples by heart."""
 
 
