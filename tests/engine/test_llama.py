@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from loragraft.checkpoint.bundle import LocalModel, open_model
@@ -49,6 +51,35 @@ def test_every_family_answers_and_stops_with_the_ids_of_transformers(
         said = tokenizer.encode(SAYING, add_special_tokens=False)
         assert int(engine.next_log_probs(ids + said).argmax()) == end
     assert end in engine.stops.ids
+    engine.close()
+
+
+PARTS = (
+    "a", "bC", "019", " ", "  ", "\n", "\n\n", "\t", "\r\n", ".", "don't", "</", "<|", "|>", "é",
+    "e\u0301", "漢字", "🦉", "\u200b", "▁", "\u00a0", "<|im_end|>", "<|im_start|>", "</s>", "<s>",
+    "[INST]", "<end_of_turn>", "<think>", "<|eot_id|>", "<|end|>", "<unk>", "<pad>", "<0x41>",
+)  # fmt: skip
+"""What tokenizers treat in ways of their own."""
+
+
+@pytest.mark.parametrize("name", TALKING)
+def test_any_words_have_the_ids_of_transformers(
+    name: str, talking: Callable[[str], Path], talking_bundle: Callable[[str], Path]
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(talking(name))
+    engine = LlamaEngine(open_model(talking_bundle(name)), threads=1)
+    # Phi-3's tokens take all of Unicode's white space after them; llama.cpp's take ASCII's.
+    parts = [part for part in PARTS if name != "phi3" or part != "\u00a0"]
+
+    @settings(max_examples=60, deadline=None)
+    @given(st.lists(st.lists(st.sampled_from(parts), max_size=8).map("".join), min_size=1,
+                    max_size=5).filter(lambda turns: len(turns) % 2))  # fmt: skip
+    def check(turns: list[str]) -> None:
+        roles = ("user", "assistant")
+        messages: Any = [{"role": roles[i % 2], "content": text} for i, text in enumerate(turns)]
+        assert engine.prompt_ids(messages) == prompt_ids(tokenizer, messages)
+
+    check()
     engine.close()
 
 

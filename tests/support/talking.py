@@ -160,6 +160,7 @@ def save_tokenizer(folder: Path, family: Family) -> Any:  # noqa: ANN401
         steps = support.PRE_TOKENIZERS[family.tokenizer]
         llama3 = family.tokenizer == "llama-bpe"
         tokenizer = support.byte_level_json(fields, steps, ignore_merges=llama3)
+        tokenizer["normalizer"] = None if llama3 else {"type": "NFC"}
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False,
         "bos_token": family.bos, "eos_token": family.eos, "add_bos_token": family.bos is not None,

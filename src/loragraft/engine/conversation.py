@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from loragraft.checkpoint.template import render
@@ -94,6 +94,15 @@ class Literals:
     def find(self, text: str) -> list[str]:
         """Return the control tokens' texts in a text, each once, in order."""
         return list(dict.fromkeys(self._pattern.findall(text))) if self._pattern else []
+
+    def split(self, text: str) -> Iterator[tuple[str, bool]]:
+        """Yield the parts of a text, and whether each is a control token's text."""
+        end = 0
+        for found in self._pattern.finditer(text) if self._pattern else ():
+            yield text[end : found.start()], False
+            yield found[0], True
+            end = found.end()
+        yield text[end:], False
 
     def replace(self, messages: Sequence[Message]) -> tuple[list[Message], dict[str, str]]:
         """Return messages with marks, and what each mark stands for."""

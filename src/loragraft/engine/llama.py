@@ -12,6 +12,7 @@ from loragraft.checkpoint.gguf_chat import ChatFacts, chat_facts
 from loragraft.checkpoint.gguf_file import GgufFile
 from loragraft.checkpoint.turn_ends import stop_tokens
 from loragraft.engine.answer_text import AnswerText
+from loragraft.engine.composition import compose, composes
 from loragraft.engine.conversation import ChatTemplate, Literals
 from loragraft.engine.llama_answer import LlamaAnswer
 from loragraft.engine.llama_check import check_loads
@@ -41,6 +42,7 @@ class CheckedFile:
         context: Tokens of the context to give it.
         template: Its chat template, if it has one.
         space_first: Whether its tokenizer puts a space in front of every text.
+        composes: Whether the model's own tokenizer composes characters first.
         notes: What a user should know of it.
     """
 
@@ -48,7 +50,16 @@ class CheckedFile:
     context: int
     template: ChatTemplate | None
     space_first: bool
+    composes: bool
     notes: tuple[str, ...]
+
+    def prepare(self, text: str) -> str:
+        """Return a text as the model's own tokenizer reads it, where llama.cpp's would not."""
+        return compose(text, self._special) if self.composes else text
+
+    @cached_property
+    def _special(self) -> Literals:
+        return Literals(self.facts.vocabulary[token] for token in self.facts.control)
 
 
 def check_file(model: LocalModel, context: int | None) -> CheckedFile:
@@ -67,12 +78,11 @@ def check_file(model: LocalModel, context: int | None) -> CheckedFile:
         facts = chat_facts(file)
         chosen = _choose_context(facts, context)
         require_model_memory(file, chosen)
-        space_first = _puts_space_first(file)
+        space_first, composed = _puts_space_first(file), composes(file, model.metadata)
     template = ChatTemplate(facts.template, facts.variables) if facts.template else None
     check_loads(model.gguf, chosen)
-    return CheckedFile(
-        facts, chosen, template, space_first, tuple(_notes(model.name, facts, context))
-    )
+    notes = tuple(_notes(model.name, facts, context))
+    return CheckedFile(facts, chosen, template, space_first, composed, notes)
 
 
 def _choose_context(facts: ChatFacts, wanted: int | None) -> int:
@@ -129,6 +139,7 @@ class LlamaEngine:
         """
         self.model = model
         checked = check_file(model, context)
+        self._checked = checked
         self.facts, self._context = checked.facts, checked.context
         self._template, self._space_first = checked.template, checked.space_first
         self.stops = stop_tokens(self.facts, model.stops)
@@ -178,7 +189,7 @@ class LlamaEngine:
     def prompt_ids(self, messages: Sequence[Message], *, think: bool | None = None) -> list[int]:
         """Return the token ids of :meth:`render`'s text, as the model is given them."""
         if not self._literal:
-            return self._llama.tokenize(self.render(messages, think=think))
+            return self._tokenize(self.render(messages, think=think))
         marked, marks = self.literals.replace(messages)
         return self._tokenize_marked(self.render(marked, think=think), marks)
 
@@ -189,10 +200,13 @@ class LlamaEngine:
             if at < 0:  # the template leaves this one out, or it has come already
                 del marks[mark]
                 continue
-            ids += self._llama.tokenize(text[:at])
+            ids += self._tokenize(text[:at])
             ids += self._llama.tokenize(marks[mark], special=False)
             text = text[at + len(mark) :]
-        return ids + self._llama.tokenize(text)
+        return ids + self._tokenize(text)
+
+    def _tokenize(self, text: str) -> list[int]:
+        return self._llama.tokenize(self._checked.prepare(text))
 
     def next_log_probs(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """Return the log-probability of every token after these ids, shape [vocabulary]."""

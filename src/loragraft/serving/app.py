@@ -100,7 +100,7 @@ def build_app(model: LocalModel, serving: Serving) -> Served:
     app = _create(model, serving, checked.context)
     llama = _current_model()
     stop = Event()
-    llama.chat_handler = _chat_handler(checked.template)
+    llama.chat_handler = _chat_handler(checked.template, checked.prepare)
     llama.create_completion = _ending(
         llama.create_completion, model.name, frozenset(stops.ids), stop
     )
@@ -159,8 +159,13 @@ def _without_variable(name: str) -> Iterator[None]:
             os.environ[name] = before
 
 
-def _chat_handler(template: ChatTemplate) -> Any:  # noqa: ANN401 - its protocol is not exported
-    """Return a handler that renders conversations as the training did."""
+def _chat_handler(template: ChatTemplate, prepare: Callable[[str], str]) -> Any:  # noqa: ANN401
+    """Return a handler that renders conversations as the training did.
+
+    Args:
+        template: The model's own.
+        prepare: What its tokenizer does to a text before llama.cpp's sees it.
+    """
     from llama_cpp import llama_chat_format
 
     def render(*, messages: Sequence[Any], **more: Any) -> Any:  # noqa: ANN401
@@ -171,7 +176,7 @@ def _chat_handler(template: ChatTemplate) -> Any:  # noqa: ANN401 - its protocol
         except TemplateError as error:
             raise ValueError(str(error)) from error  # which the server answers with 400
         # added_special: nothing is put in front of what the template wrote.
-        return llama_chat_format.ChatFormatterResponse(prompt=prompt, added_special=True)
+        return llama_chat_format.ChatFormatterResponse(prompt=prepare(prompt), added_special=True)
 
     return llama_chat_format.chat_formatter_to_chat_completion_handler(render)
 
