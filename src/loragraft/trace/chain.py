@@ -33,12 +33,13 @@ from loragraft.trace.observation import ANSWER_TOKENS, Observation
 from loragraft.trace.probes import PROBES, Probe
 from loragraft.trace.reference import Reference, lay_out_folder, layout_paper, open_reference
 from loragraft.trace.report import TraceReport
+from loragraft.trace.shown import quoted
 from loragraft.trace.training import (
-    missing_package,
     open_engines,
     plain_voice,
     run_engine,
     speak,
+    torch_threads,
 )
 from loragraft.trace.weights import weigh_checkpoint
 
@@ -237,19 +238,35 @@ class _Tracer:
     def _run_training(self) -> tuple[Observation, Observation | None]:
         request = self.request
         base, tuned = open_engines(request.base, request.adapter, scale=request.factor)
-        if tuned is None:
-            return run_engine(base, request.probes, tokens=request.tokens), None
-        seen = run_engine(tuned, request.probes, tokens=request.tokens)
-        taught = [ids for ids in seen.ids if ids]
-        with tuned.without_adapter():
-            plain = run_engine(base, request.probes, taught=taught, tokens=request.tokens)
+        with torch_threads(request.threads):
+            if tuned is None:
+                return run_engine(base, request.probes, tokens=request.tokens), None
+            seen = run_engine(tuned, request.probes, tokens=request.tokens)
+            taught = [ids for ids in seen.ids if ids]
+            with tuned.without_adapter():
+                plain = run_engine(base, request.probes, taught=taught, tokens=request.tokens)
         return plain, seen
 
     def _take(
         self, key: str, seen: Observation, *, trained: bool = False, meant: bool = False
     ) -> None:
         subject = Subject(STAGES[key], self.reference.paper, seen, self.trained, self.reference, "")
-        self.judge.take(Seen(key, subject, meant=meant), trained=trained)
+        notes = self._own_ends(seen)
+        self.judge.take(Seen(key, subject, meant=meant, notes=notes), trained=trained)
+
+    def _own_ends(self, seen: Observation) -> tuple[str, ...]:
+        """Say where the training's own checkpoint does not stop at its template's turn ends."""
+        facts = self.reference.paper.facts
+        if facts is None or seen.ends is None:
+            return ()
+        lost = sorted(self.reference.required_ends - seen.ends)
+        if not lost:
+            return ()
+        names = ", ".join(quoted(facts.vocabulary[token]) for token in lost)
+        return (
+            f"Its generation_config.json does not end answers at {names}, as its template does: "
+            "transformers goes on there.",
+        )
 
     def follow_merged(self) -> None:
         """The merged checkpoint: given, or merged again."""
@@ -292,7 +309,10 @@ class _Tracer:
                     weights = weigh_checkpoint(reference.layout, layout)
             try:
                 engine, _ = open_engines(folder, None)
-                seen = run_engine(engine, request.probes, taught=self.taught, tokens=request.tokens)
+                with torch_threads(request.threads):
+                    seen = run_engine(
+                        engine, request.probes, taught=self.taught, tokens=request.tokens
+                    )
             except (UnavailableError, UnsupportedError) as error:
                 note = f"Rendered and tokenized only: {_why(error)}"
                 seen = _plain(folder, None, request.probes, note)
@@ -402,6 +422,3 @@ def _floats_in(model: LocalModel) -> Path | None:
             if entry.get("name") in model.digests and path.is_file() and path != model.gguf:
                 return path
     return None
-
-
-__all__ = ["TraceRequest", "missing_package", "trace_chain"]

@@ -15,10 +15,11 @@ from loragraft.trace.shown import first_difference, shown_ids
 Verdict = Literal["first", "same", "as meant", "parts", "as before", "not seen"]
 
 MARGIN = 3.0
-"""Nats between the likeliest token and the next from which no sound quantization changes it."""
-FEW = 4
+"""Nats between the likeliest token and the next from which quantization hardly ever changes it: of
+SmolLM2's 53 such positions it kept all down to Q6_K and at least 94 % down to Q2_K."""
+FEW = 8
 """Positions of that margin below which their agreement says nothing."""
-LEAST_AGREEMENT = 0.75
+LEAST_AGREEMENT = 0.8
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Distance:
 
     Attributes:
         kl: Mean Kullback-Leibler divergence, in nats a token.
+        median: Its median, which a few upset positions do not move.
         agreement: Share of positions with the same likeliest token.
         sure: Positions at which the stage before was sure of its token.
         sure_agreement: Share of these with the same likeliest token; 1 where there are none.
@@ -52,6 +54,7 @@ class Distance:
     """
 
     kl: float
+    median: float
     agreement: float
     sure: int
     sure_agreement: float
@@ -59,12 +62,12 @@ class Distance:
 
     def __str__(self) -> str:
         """Return the figures in a line."""
-        return f"KL {self.kl:.2g}, top-1 {self.agreement:.0%}"
+        return f"KL {self.kl:.2g} (median {self.median:.2g}), top-1 {self.agreement:.0%}"
 
     def beyond(self, limit: float) -> bool:
-        """Whether this is more than a divergence of ``limit`` nats, or sure tokens changed."""
+        """Whether the median is more than ``limit`` nats, or sure tokens changed."""
         unsure = self.sure >= FEW and self.sure_agreement < LEAST_AGREEMENT
-        return self.kl > limit or unsure
+        return self.median > limit or unsure
 
 
 def distance(before: Sequence[LogProbs], after: Sequence[LogProbs]) -> Distance | None:
@@ -78,7 +81,8 @@ def distance(before: Sequence[LogProbs], after: Sequence[LogProbs]) -> Distance 
     margins = np.concatenate([_margin(a) for a, _ in pairs])
     sure = margins >= MARGIN
     agreed = float(same[sure].mean()) if sure.any() else 1.0
-    return Distance(float(kl.mean()), float(same.mean()), int(sure.sum()), agreed, len(kl))
+    mean, median = float(kl.mean()), float(np.median(kl))
+    return Distance(mean, median, float(same.mean()), int(sure.sum()), agreed, len(kl))
 
 
 def _margin(log_probs: LogProbs) -> Any:  # noqa: ANN401 - an array

@@ -112,7 +112,8 @@ def check_template(subject: Subject) -> Sequence[Cause]:
         )  # fmt: skip
     pairs = list(zip(subject.trained.texts, subject.seen.texts, strict=True))
     differing = [(a, b) for a, b in pairs if a != b]
-    if not differing or _doubles_start(subject):
+    unseen = not subject.is_file and not any(subject.seen.texts)  # a server that shows none
+    if not differing or unseen or _doubles_start(subject):
         return ()
     if wanted.template is None:
         evidence = "its template is one that the training's side has not"
@@ -396,12 +397,12 @@ def check_base(subject: Subject) -> Sequence[Cause]:
     if weights is None:
         return ()
     if weights.unrelated:
-        worst = max(weights.off, key=lambda t: t.residual(0.0))
+        worst = max(weights.off, key=lambda t: t.residual)
         return (
             Cause(
                 "wrong_base", "distribution", "another base was merged",
                 f"{len(weights.off)} of {len(weights.tensors)} tensors have nothing to do with the "
-                f"base's (residual {worst.residual(0.0):.2f} of {worst.name}; 1.41 is chance)",
+                f"base's (residual {worst.residual:.2f} of {worst.name}; 1.41 is chance)",
                 f"Merge into the base that the adapter was trained on: {subject.again}.",
             ),
         )  # fmt: skip
@@ -416,10 +417,10 @@ def check_base(subject: Subject) -> Sequence[Cause]:
     off = weights.off
     if not off:
         return ()
-    worst = max(off, key=weights.residual_of)
+    worst = max(off, key=lambda t: t.rest)
     figures = (
         f"{len(off)} of {len(weights.tensors)} tensors are farther from base and adapter than "
-        f"{worst.type_name} explains (residual {weights.residual_of(worst):.3g} of {worst.name})"
+        f"{worst.type_name} explains (residual {worst.rest:.3g} of {worst.name})"
     )
     if 2 * len(off) >= len(weights.tensors):
         cause, fix = "a relative of the base was merged", "Take the very revision of the base"

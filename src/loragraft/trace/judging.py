@@ -113,7 +113,7 @@ class Judge:
         return _report(seen, cells, seen.causes, ())
 
     def _next(self, seen: Seen, trained: bool) -> StageReport:
-        known = (*seen.causes, *(() if trained else find_causes(seen.subject)))
+        known = (*(() if trained else find_causes(seen.subject)), *seen.causes)
         fresh = [cause for cause in known if cause.code not in self._known]
         inherited = tuple(cause for cause in known if cause.code in self._known)
         cells = self._cells(seen, trained)
@@ -161,7 +161,7 @@ class Judge:
             return Cell("as meant", f"{last}, the adapter's own effect")
         limit = divergence_limit(seen.types)
         whole = distance(trained.log_probs, found.log_probs)
-        detail = f"{last} (at most {limit:.2g})"
+        detail = f"{last}; expected up to {limit:.2g}"
         if whole is None or not whole.beyond(limit):
             return Cell("same", detail)
         return _beyond(last, whole, limit, detail)

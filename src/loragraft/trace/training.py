@@ -6,7 +6,8 @@ With torch they run; without it they still render and tokenize, which is where m
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -41,9 +42,20 @@ class Voice(Protocol):
         """Return a text's tokens."""
 
 
-def missing_package() -> str | None:
-    """Return the first package without which no checkpoint runs; None if all are there."""
-    return next((name for name in PACKAGES if find_spec(name) is None), None)
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Let torch compute with so many threads meanwhile; does nothing where it is missing."""
+    if find_spec("torch") is None:
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, count))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ SAMPLED_ROWS = 32
 SAMPLED_VALUES = 1 << 18
 ROUNDED = "BF16"
 """Checkpoints are merged and stored in this type as a rule: no stage is held to less."""
+LEAST = residual_limit(ROUNDED)
 ORDERS_ALIKE = 0.5
 """A residual below this fraction of :data:`WRONG_BASE` under another order of the rows proves that
 order: rows that do not belong together have about 1.4, quantized ones at most 0.33 (Q2_K)."""
@@ -66,12 +67,20 @@ class TensorWeights:
         """By how much k is off 1; 0 where the adapter does not change the tensor."""
         return self.along / self.delta if self.delta else 0.0
 
-    def residual(self, miss: float) -> float:
-        """Return ``|D - kΔ| / |W|``: what is left when the adapter is in ``1 + miss`` times."""
+    @property
+    def residual(self) -> float:
+        """``|D - Δ| / |W|``: the distance to base and adapter, the adapter in once."""
+        return self._share(self.error)
+
+    @property
+    def rest(self) -> float:
+        """``|D - kΔ| / |W|``: what is left however often the adapter is in."""
+        return self._share(self.error - self.miss * self.along)
+
+    def _share(self, size: float) -> float:
         if not self.weight:
-            return 0.0 if not self.error else math.inf
-        left = self.error - 2 * miss * self.along + miss * miss * self.delta
-        return math.sqrt(max(left, 0.0) / self.weight)
+            return 0.0 if not size else math.inf
+        return math.sqrt(max(size, 0.0) / self.weight)
 
 
 @dataclass(frozen=True)
@@ -98,30 +107,19 @@ class WeightFacts:
     @property
     def off(self) -> list[TensorWeights]:
         """Tensors farther off than their type explains, those in another order left out."""
-        miss = self._miss
         return [
-            t for t in self.tensors
+            t
+            for t in self.tensors
             if t.name not in self.orders
-            and (not t.finite or t.residual(miss) > max(residual_limit(t.type_name), LEAST))
-        ]  # fmt: skip
-
-    @property
-    def _miss(self) -> float:
-        return 0.0 if self.k is None else self.k - 1
+            and (not t.finite or t.rest > max(residual_limit(t.type_name), LEAST))
+        ]
 
     @property
     def unrelated(self) -> bool:
         """Whether most matrices have nothing to do with the base's."""
         matrices = [t for t in self.tensors if t.name not in self.orders and not _norm(t.name)]
-        far = [t for t in matrices if t.residual(0.0) > WRONG_BASE]
+        far = [t for t in matrices if t.residual > WRONG_BASE]
         return bool(matrices) and 2 * len(far) >= len(matrices)
-
-    def residual_of(self, tensor: TensorWeights) -> float:
-        """Return a tensor's residual, the adapter taken out as often as it is in."""
-        return tensor.residual(self._miss)
-
-
-LEAST = residual_limit(ROUNDED)
 
 
 def _norm(name: str) -> bool:
@@ -174,7 +172,7 @@ def _weigh(
             continue
         measured = _compare(target, sample, sample, found, types[name])
         tensors.append(measured)
-        if measured.residual(0.0) > WRONG_BASE:
+        if measured.residual > WRONG_BASE:
             order = _other_order(layout, target, sample, found, types[name])
             if order is not None:
                 orders[name] = order
@@ -256,7 +254,7 @@ def _other_order(
         ways = {"not permuted": np.argsort(order), "permuted twice": order}
     for name, way in ways.items():
         moved = _compare(target, way[sample], sample, found, type_name)
-        if moved.residual(0.0) < ORDERS_ALIKE * WRONG_BASE:
+        if moved.residual < ORDERS_ALIKE * WRONG_BASE:
             return name
     return None
 
