@@ -22,6 +22,7 @@ def _nothing_of_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     for name in ("cache", "tmp", "empty"):
         (tmp_path / name).mkdir()
     monkeypatch.setenv("LORAGRAFT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("LORAGRAFT_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "numba"))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))

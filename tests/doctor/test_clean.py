@@ -23,6 +23,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache, so that nothing outside the test is found."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("LORAGRAFT_CACHE", str(folder))
+    monkeypatch.setenv("LORAGRAFT_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     (tmp_path / "tmp").mkdir()

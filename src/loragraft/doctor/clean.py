@@ -21,6 +21,7 @@ from loragraft.doctor.leftovers import (
     why_kept,
 )
 from loragraft.doctor.mounts import mounts
+from loragraft.doctor.registered import find_blobs
 from loragraft.doctor.sizes import tree_size
 from loragraft.errors import LoragraftError
 
@@ -65,7 +66,12 @@ def find_leftovers(folders: Sequence[Path], kernels: Sequence[Path] = ()) -> Pla
         kernels: Folders where numba keeps our compiled kernels.
     """
     known, search = mounts(), Search()
-    found = [*find_work(folders, known, search), *find_temporary(), *find_caches(known, kernels)]
+    found = [
+        *find_work(folders, known, search),
+        *find_temporary(),
+        *find_caches(known, kernels),
+        *find_blobs(os.environ),
+    ]
     notes: list[str] = []
     if search.cut:
         notes.append(
@@ -84,6 +90,8 @@ def remove(leftover: Leftover) -> Removal:
     Killed in between, it leaves only what the next run of the same command, or of this one,
     takes for rubbish.
     """
+    if leftover.kept:
+        return Removal(leftover, 0, leftover.kept)
     try:
         with ExitStack() as stack:
             if leftover.lock is not None:

@@ -8,10 +8,13 @@ OUTPUTS/.NAME.float.gguf           export/converted: what llama.cpp's converter 
 OUTPUTS/.NAME.lock                 artifact/lock: stays for good, and shows that the rest is ours
 FOLDER/.FILE.PID.tmp               artifact/files, export/lora_gguf: a file on its way
 TEMP/loragraft-pickle-*            adapter/opening: weights of a pickle
+TEMP/loragraft-trace-*             trace: a merged model, unquantized files
 ```
 
-Downloads (``.fetch``, ``*.part``) lie inside staging folders. A name alone proves nothing: without
-the lock beside it, which every run makes first and leaves, nothing in OUTPUTS is taken for ours.
+Downloads (``.fetch``, ``*.part``) lie inside staging folders. In a bundle, ``.FILE.next``
+(ollama/bundle_files) is finished or undone by the next command that reads it, and stays. A name
+alone proves nothing: without the lock beside it, which every run makes first and leaves, nothing in
+OUTPUTS is taken for ours.
 """
 
 from __future__ import annotations
@@ -46,7 +49,7 @@ _PART = re.compile(
 _DRAFT = re.compile(
     rf"\.(?:.+\.gguf|Modelfile|{re.escape(METADATA_NAME)}|{re.escape(CHECKSUMS_NAME)})\.\d+\.tmp"
 )
-TEMPORARY = re.compile(r"loragraft-(?:pickle|tests)-\w+")
+TEMPORARY = re.compile(r"loragraft-(?:pickle|tests|trace)-\w+")
 
 DEPTH = 4
 """Levels below a folder: a workspace has outputs/experiments/SERIES/EXPERIMENT."""
@@ -58,7 +61,7 @@ HOUR = 3600.0
 DRAFT_AGE = HOUR
 """A draft is written within seconds; the largest adapters take minutes."""
 TEMPORARY_AGE = 24 * HOUR
-"""Test runs take hours at most."""
+"""Test runs and traces take hours at most."""
 _NOT_ENTERED = frozenset({"node_modules", "__pycache__", "site-packages"})
 
 

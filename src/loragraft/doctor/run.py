@@ -23,6 +23,7 @@ from loragraft.doctor.machine import (
 from loragraft.doctor.network import check_hub, check_network
 from loragraft.doctor.ollama import check_ollama
 from loragraft.doctor.packages import check_packages
+from loragraft.doctor.registered import check_registered
 from loragraft.doctor.rows import Row, Surroundings, note, shown
 from loragraft.doctor.threads import check_threads
 from loragraft.errors import LoragraftError
@@ -40,6 +41,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("kernels", check_kernels),
     ("packages", check_packages),
     ("ollama", check_ollama),
+    ("ollama.registered", check_registered),
     ("network.variables", check_network),
     ("network.hub", check_hub),
 )
