@@ -230,3 +230,10 @@ def test_output_that_goes_nowhere_is_no_traceback(redirect: str, code: int) -> N
     done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == code
     assert "Traceback" not in done.stderr
+
+
+def test_an_error_does_not_hand_control_sequences_on(tmp_path: Path) -> None:
+    result = run("chat", tmp_path / "a\x1b[2Jb.gguf", "--prompt", "x")
+    assert result.exit_code == 2
+    assert "\x1b" not in result.output
+    assert "\u241b[2J" in result.output

@@ -56,7 +56,8 @@ def test_as_go_prints_them() -> None:
     shown = (
         'stop                           "<|im_end|>"\nnum_ctx                        8192\n'
         "seed                           1.048576e+06\ntemperature                    0.7\n"
-        'stop                           "a\\n\\"b\\" \\u2028\\x00\\\\"\nuse_mmap                 true'
+        'stop                           "a\\n\\"b\\" \\u2028\\x00\\\\"\n'
+        "use_mmap                 true"
     )
     expected = as_shown(
         [

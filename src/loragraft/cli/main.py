@@ -75,7 +75,9 @@ class LazyGroup(click.Group):
             error.show()
             sys.exit(2)
         except LoragraftError as error:
-            click.echo(f"Error: {error}", err=True)
+            from loragraft.chat.cleaning import clean  # it may quote a file from anyone
+
+            click.echo(f"Error: {clean(str(error))}", err=True)
             sys.exit(error.exit_code)
         except (KeyboardInterrupt, click.Abort):
             click.echo("\nInterrupted; nothing unfinished was published.", err=True)
