@@ -22,6 +22,7 @@ ADAPTER := examples/smollm2-lora
 TUNED := smollm2-field-notes
 BASE := smollm2-base
 QUANT := Q4_K_M
+QUESTION := What is a lighthouse?
 # Test processes at most: each may hold a model in memory.
 WORKERS ?= 4
 
@@ -39,12 +40,13 @@ demo: $(READY)
 	$(PY) -m loragraft export merge-and-quantize "$$(cat $(VENV)/smollm2.path)" $(ADAPTER) -o $(EXPORTS) --name $(TUNED) --quant $(QUANT) --replace
 	$(PY) -m loragraft export merge-and-quantize "$$(cat $(VENV)/smollm2.path)" -o $(EXPORTS) --name $(BASE) --quant $(QUANT) --replace
 	$(PY) -m loragraft export verify $(EXPORTS)/$(TUNED) --base "$$(cat $(VENV)/smollm2.path)" --adapter $(ADAPTER)
-	$(PY) scripts/answer.py $(EXPORTS)/$(BASE)/$(BASE).$(QUANT).gguf $(EXPORTS)/$(TUNED)/$(TUNED).$(QUANT).gguf
+	$(PY) -m loragraft chat $(EXPORTS)/$(BASE) --compare $(EXPORTS)/$(TUNED) --temperature 0 --max-tokens 128 --prompt "$(QUESTION)"
 	@echo
 	@echo "The base alone:    $(EXPORTS)/$(BASE)"
 	@echo "With the adapter:  $(EXPORTS)/$(TUNED)"
 	@echo "The adapter:       $(ADAPTER)"
-	@echo "Ask it yourself:   $(PY) scripts/answer.py $(EXPORTS)/$(BASE)/$(BASE).$(QUANT).gguf $(EXPORTS)/$(TUNED)/$(TUNED).$(QUANT).gguf \"Why do owls fly silently?\""
+	@echo "Talk to it:        $(BIN)/loragraft chat $(EXPORTS)/$(TUNED)"
+	@echo "Into Ollama:       $(BIN)/loragraft ollama register $(EXPORTS)/$(TUNED)"
 
 lint: $(READY)
 	$(PY) -m ruff check .
