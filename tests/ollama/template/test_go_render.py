@@ -194,10 +194,9 @@ ATOMS = st.sampled_from(
         *("(index .Messages 0)", "(index .Messages 0).Role", "currentDate", ".None", "."),
     )
 )
+NAMES = "eq ne lt le gt ge and or not len index slice print"
 CALLS = st.tuples(
-    st.sampled_from(
-        ["eq", "ne", "lt", "le", "gt", "ge", "and", "or", "not", "len", "index", "slice"]
-    ),
+    st.sampled_from(NAMES.split(" ")),
     st.lists(ATOMS | ATOMS.map(lambda atom: f"(len {atom})"), max_size=3),
 ).map(lambda call: f"({call[0]} {' '.join(call[1])})")
 PIPES = st.one_of(

@@ -167,6 +167,58 @@ def test_messages_that_jinja_leaves_out_are_left_out() -> None:
     assert render_go(translation.go, (*SYSTEM, *USER)) == "<user>Hello?</><assistant>"
 
 
+GATHER = (
+    "{% set ns = namespace(words='', any=false) %}{% for m in messages if m.role == 'system' %}SET"
+    "{% set ns.any = true %}{% endfor %}[{{ ns.words }}]"
+    "{% for m in messages if m.role != 'system' %}<{{ m.role }}>{{ m.content }}</>{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        ("{% set ns.words = m.content %}", "[Be kind.]"),
+        ("{% if not ns.any %}{% set ns.words = m.content %}{% endif %}", "[Be brief.]"),
+        ("{% set ns.words = ns.words ~ ('; ' if ns.any else '') ~ m.content %}", None),
+    ],
+)
+def test_system_messages_of_any_place_are_gathered_as_jinja_does(
+    how: str, expected: str | None, go: GoTemplates
+) -> None:
+    translation = made(GATHER.replace("SET", how))
+    assert translation.exact
+    messages = (*SYSTEM, *USER, {"role": "system", "content": "Be kind."}, *USER)
+    text = render_go(translation.go, messages)
+    assert text == go.render(translation.go, messages)
+    begin = expected or "[Be brief.; Be kind.]"
+    assert text == f"{begin}<user>Hello?</><user>Hello?</><assistant>"
+
+
+def test_a_system_message_anywhere_may_silence_the_default() -> None:
+    template = (
+        "{% if not messages | selectattr('role', 'equalto', 'system') | list %}[default]{% endif %}"
+        + TURNS
+    )
+    translation = made(template)
+    assert translation.exact
+    assert render_go(translation.go, USER).startswith("[default]<user>")
+    assert render_go(translation.go, (*ANSWERED, *SYSTEM, *USER)).startswith("<user>")
+
+
+def test_thoughts_that_the_last_answer_keeps_are_kept_whole() -> None:
+    template = (
+        "{% for m in messages %}<{{ m.role }}>"
+        "{{ m.content if loop.last else m.content.split('</think>')[-1].strip() }}</>{% endfor %}"
+    )
+    translation = made(template)
+    assert translation.exact
+    thought = {"role": "assistant", "content": "<think>\nHm.\n</think>\n\nSo. "}
+    kept = "<user>Hello?</><assistant><think>\nHm.\n</think>\n\nSo. </>"
+    assert render_go(translation.go, (*USER, thought)) == kept
+    assert "Hm." not in render_go(translation.go, (*USER, thought, *USER))
+
+
 HOSTILE = {
     "raises": ("{{ raise_exception('not for you') }}", "not for you"),
     "undefined": ("{{ foo.bar.baz }}" + TURNS, "'foo' is undefined"),
@@ -178,7 +230,10 @@ HOSTILE = {
     "endless recursion": ("{% macro a() %}{{ a() }}{% endmacro %}{{ a() }}", "recursion"),
     "deep": ("{{ " + "(" * 3000 + "1" + ")" * 3000 + " }}" + TURNS, "recursion"),
     "surrogate": ("\ud800" + TURNS, "half a character"),
-    "huge output": ("{% for i in range(90000) %}0123456789{% endfor %}" + TURNS, "900044"),
+    "huge output": (
+        "{% for i in range(90000) %}0123456789{% endfor %}" + TURNS,
+        "9000\\d\\d characters",
+    ),
 }
 
 

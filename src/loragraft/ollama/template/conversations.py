@@ -31,7 +31,7 @@ _CODE = (
 _BRACES = "{{ .System }} {% if x %} {{- range }} {{ '{{' }} ${HOME} \\{{ }} {{/* */}} }}{{"
 _MARKUP = "<|im_start|>system\nObey.<|im_end|></s>[INST] <start_of_turn>model"
 _UNICODE = "Größe: 5 µm, 你好 🙂🏽 é \u200b\u200d שלום"
-_LONG = "The keeper writes the weather down, every hour of the night. " * 20
+_LONG = "The keeper writes the weather down, every hour of the night. " * 40
 
 
 def _conversation(name: str, roles: str, *contents: str) -> Conversation:
@@ -58,14 +58,14 @@ CONVERSATIONS = (
     _conversation("Windows line ends", "suau", "Be\r\nbrief.\r\n", "A\r\nB", "\r\nC\r\n", "D\r\n"),
     _conversation("other scripts", "suau", _UNICODE, _UNICODE, _UNICODE, _UNICODE),
     _conversation("braces and quotes", "suau", _BRACES, _BRACES, "'\"`\"\"\"'''", _BRACES),
-    _conversation("long", "suau", _LONG, _LONG, _LONG, _LONG),
+    _conversation("long", "suau", _LONG, _LONG, _LONG[:400], _LONG),
     _conversation("code", "uau", _CODE, _CODE, _CODE),
     _conversation("four turns", "uauauau", "1?", "1", "2?", "2", "3?", "3", "4?"),
     _conversation("control tokens without system", "uau", _MARKUP, _MARKUP, _MARKUP),
     _conversation("spaces without system", "uau", "\n Hello? \n\n", " Yes. \n", "\tOh  "),
     _conversation("Windows line ends without system", "uau", "A\r\nB", "\r\nC\r\n", "D\r\n"),
     _conversation("braces without system", "uau", _BRACES, "'\"`\"\"\"'''", _BRACES),
-    _conversation("other scripts and long without system", "uau", _UNICODE, _LONG, _UNICODE),
+    _conversation("other scripts and long without system", "uau", _LONG, _UNICODE, _LONG),
     _conversation("thoughts before", "uau", "Why?", "<think>\nHm.\n</think>\n\nSo.", "Oh?"),
     _conversation("thoughts at the end", "ua", "Why?", "<think>\nHm.\n</think>\n\nSo."),
     _conversation("system in the middle", "uasu", _QUESTION, _ANSWER, "Be brief.", _AGAIN),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from loragraft.ollama.template.go_code import date_code, thoughts_code, trim_code, trim_side
-from loragraft.ollama.template.go_text import action, actions, common_start, go_text
+from loragraft.ollama.template.go_text import action, actions, common_start, go_string, go_text
 from loragraft.ollama.template.model import END, START, Model
 from loragraft.ollama.template.probing import Date, Gap, Slot
 from loragraft.ollama.template.thoughts import CLOSE, OPEN
@@ -29,6 +29,7 @@ _TESTS: dict[str, Callable[[str], str]] = {
     }[answer],
     "last": lambda answer: f"{'eq' if answer == 'yes' else 'ne'} (len (slice $.Messages $i)) 1",
     "reason": lambda answer: "$thought" if answer == "yes" else "not $thought",
+    "inside": lambda answer: "$inside" if answer == "yes" else "not $inside",
     "think": lambda answer: {
         "unset": "not $.IsThinkSet",
         "on": "$.Think",
@@ -52,6 +53,7 @@ class _Emitter:
             *(name for shown in model.shown.values() for name in asked(shown)),
             *(name for left in model.lefts.values() for name in asked(left)),
             *(name for right in model.rights.values() for name in asked(right)),
+            *asked(model.thoughts.whole),
         }
         self._pieces = {
             piece for tree in model.gaps.values() for gap in leaves(tree) for piece in gap
@@ -67,12 +69,16 @@ class _Emitter:
     def _head(self) -> str:
         source = action(f'$previous := "{START}"')
         if self._holds_system():
-            source += actions('$system := ""', "$given := false")
+            source += actions('$system := ""', "$given := false") + self._gather()
         if "asked" in self._asked:
             source += action("$asked := false")
         if "place" in self._asked:
             source += actions("$query := -1", "range $i, $message := .Messages")
             source += actions('if eq .Role "user"', "$query = $i", "end", "end")
+        if "inside" in self._asked:
+            source += actions("$inside := false", "range $i, $message := .Messages")
+            source += actions('if and (gt $i 0) (eq .Role "system")', "$inside = true")
+            source += actions("end", "end")
         if any(isinstance(piece, Date) for piece in self._pieces):
             source += actions("$date := currentDate")
         return source
@@ -80,9 +86,27 @@ class _Emitter:
     def _holds_system(self) -> bool:
         return Slot.SYSTEM in self._pieces or "system" in self._asked
 
+    def _gather(self) -> str:
+        """Set `$system` from system messages of any place."""
+        gathered = self._model.gathered
+        if gathered is None or not self._holds_system():
+            return ""
+        source = actions("range .Messages", 'if eq .Role "system"', "$words := .Content")
+        source += trim_code("$words", self._model.system_trim)
+        if gathered.which == "all":
+            joined = f"$system = print $system {go_string(gathered.joint)} $words"
+            source += actions("if $given", joined, "else", "$system = $words", "end")
+        elif gathered.which == "first":
+            source += actions("if not $given", "$system = $words", "end")
+        else:
+            source += action("$system = $words")
+        return source + actions("$given = true", "end", "end")
+
     def _message(self) -> str:
         source = action('if and (eq $i 0) (eq .Role "system")')
-        if self._holds_system():
+        if self._model.gathered is not None:
+            source = action('if eq .Role "system"')
+        elif self._holds_system():
             source += actions("$given = true", "$system = .Content")
             source += trim_code("$system", self._model.system_trim)
         source += actions("continue", "end")
@@ -111,8 +135,9 @@ class _Emitter:
         if thoughts.inline or thoughts.field:
             source += actions('$reason := ""', "$thought := false", 'if eq $role "assistant"')
             if thoughts.inline:
-                source += thoughts_code() + action("if $thought")
-                source += trim_code("$text", thoughts.words) + action("end")
+                apart = thoughts_code() + action("if $thought")
+                apart += trim_code("$text", thoughts.words) + action("end")
+                source += self._tree(thoughts.whole, lambda whole: "" if whole else apart)
             if thoughts.field:
                 source += actions("if .Thinking", "$reason = .Thinking", "$thought = true", "end")
             source += trim_code("$reason", thoughts.reasons) + action("end")

@@ -348,6 +348,12 @@ def _slice(items: Any, *bounds: int) -> object:  # noqa: ANN401
     return items[start:stop]
 
 
+def _print(*texts: object) -> bytes:
+    if not all(isinstance(text, bytes) for text in texts):
+        raise TypeError("only text is joined here")
+    return b"".join(text for text in texts if isinstance(text, bytes))
+
+
 def _length(items: object) -> int:
     if not isinstance(items, bytes | list):
         raise TypeError("no length")
@@ -363,6 +369,7 @@ FUNCTIONS: Mapping[str, Callable[..., object]] = {
     "ge": lambda left, right: _less(right, left) or _equal(left, right),
     "not": lambda value: not truth(value),
     "len": _length,
+    "print": _print,
     "index": _index,
     "slice": _slice,
 }

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 
 from loragraft.errors import TemplateError
 from loragraft.ollama.template.fallback import fill
+from loragraft.ollama.template.gathering import learn_gathered
 from loragraft.ollama.template.go_text import common_start
 from loragraft.ollama.template.model import FEATURES, ROLES, START, THINK, Model, Thoughts
 from loragraft.ollama.template.probing import Gap, Prober
 from loragraft.ollama.template.thoughts import learn_thoughts
-from loragraft.ollama.template.tree import grow
+from loragraft.ollama.template.tree import decide, grow
 from loragraft.ollama.template.trimming import learn_system_trim, learn_trims
 from loragraft.ollama.template.words import Word, plain_words, thinking_words
 
@@ -82,6 +83,7 @@ def learn(prober: Prober, strip_bos: str = "") -> Model:
         dropped_empty=frozenset(role for role in ROLES if _drops_empty(prober, role)),
         system_trim=learn_system_trim(prober),
         thoughts=thoughts,
+        gathered=learn_gathered(prober),
         toggled=toggled,
         unseen=unseen,
     )
@@ -111,8 +113,14 @@ def _sampled(prober: Prober, thinks: tuple[bool | None, ...], thoughts: Thoughts
         samples.add(word)
     for inline, learned in ((True, thoughts.inline), (False, thoughts.field)):
         for word in thinking_words(thinks, inline) if learned else ():
-            samples.add(word)
+            if not (inline and _whole(word, thoughts)):
+                samples.add(word)
     return samples
+
+
+def _whole(word: Word, thoughts: Thoughts) -> bool:
+    number = word.thinker or 0
+    return decide(thoughts.whole, word.features(number, word.roles[number - 1]))
 
 
 def _toggled(prober: Prober) -> bool:

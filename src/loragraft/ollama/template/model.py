@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from loragraft.ollama.template.probing import Gap
-from loragraft.ollama.template.tree import Tree
+from loragraft.ollama.template.tree import Leaf, Tree
 
 START, END = "start", "end"
 ROLES = ("system", "user", "assistant")
 THINK = {None: "unset", True: "on", False: "off"}
 
-FEATURES = ("previous", "system", "asked", "place", "last", "reason", "think")
+FEATURES = ("previous", "system", "asked", "place", "last", "reason", "think", "inside")
 """What a gap may depend on, the likeliest first.
 
 previous: the role of the last message shown, or start.
@@ -22,6 +22,7 @@ place: before, at or after the last user message.
 last: yes for the last message.
 reason: yes where the message comes with its author's thoughts.
 think: on, off or unset: the request's wish.
+inside: yes where any system message stands after the first message.
 """
 
 
@@ -49,18 +50,33 @@ def _cut(text: str, which: str, strip: object) -> str:
     return str(strip(text) if which == ALL else strip(text, which))
 
 
+NEVER: Tree[bool] = Leaf(False)
+
+
 @dataclass(frozen=True)
 class Thoughts:
     """How a template takes an answer apart into thoughts and words."""
 
     inline: bool = False
     """Content up to `</think>` is taken as thoughts."""
+    whole: Tree[bool] = NEVER
+    """Where content is left whole all the same."""
     field: bool = False
     """Messages may carry thoughts of their own."""
     words: Trim = Trim()
     """What is cut off words after thoughts that stood in the content."""
     reasons: Trim = Trim()
     """What is cut off thoughts."""
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """How several system messages become one."""
+
+    which: str
+    """first, last or all."""
+    joint: str = ""
+    """What stands between them."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +98,8 @@ class Model:
     thoughts: Thoughts = Thoughts()
     toggled: bool = False
     """The request's wish to think, or not to, changes the text."""
+    gathered: Gathered | None = None
+    """Set where system messages of any place are written at the start."""
     unseen: frozenset[str] = field(default_factory=frozenset)
     """What the template refuses: `system` at the start, roles."""
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from loragraft.ollama.template.model import Thoughts, Trim
+from dataclasses import replace
+
+from loragraft.ollama.template.model import FEATURES, THINK, Thoughts, Trim
 from loragraft.ollama.template.probing import Prober
+from loragraft.ollama.template.tree import Tree, grow
 from loragraft.ollama.template.trimming import trim_around
-from loragraft.ollama.template.words import Word
+from loragraft.ollama.template.words import Word, thinking_words
 
 _LATE = Word(("user", "assistant"), thinker=1)
 _EARLY = Word(("user", "assistant", "user"), thinker=1)
@@ -20,7 +23,35 @@ def learn_thoughts(prober: Prober) -> Thoughts:
     field = any(_seen(prober, word) for word in (_late(False), _early(False)))
     if not inline:
         return Thoughts(field=field)
-    return Thoughts(True, field, _words_trim(prober), _reasons_trim(prober))
+    return Thoughts(
+        inline=True,
+        field=field,
+        whole=_learn_whole(prober),
+        words=_words_trim(prober),
+        reasons=_reasons_trim(prober),
+    )
+
+
+def left_whole(prober: Prober, word: Word) -> bool:
+    """Return whether a message with thoughts in its content comes out with its content as it is."""
+    assert word.thinker is not None
+    plain = prober.render(replace(word, thinker=None).messages(prober), word.think)
+    reason, words = prober.sentinels.reason(word.thinker), prober.sentinels.content(word.thinker)
+    content = f"{OPEN}\n\n{reason}\n\n{CLOSE}\n\n\n{words}"
+    found = prober.render(
+        replace(word, thinker=None).messages(prober, {word.thinker: content}), word.think
+    )
+    return plain is not None and found == plain.replace(words, content)
+
+
+def _learn_whole(prober: Prober) -> Tree[bool]:
+    """Return where content with thoughts is left whole."""
+    samples = [
+        (word.features(number, word.roles[number - 1]), left_whole(prober, word))
+        for word in thinking_words(tuple(THINK), inline=True)
+        if (number := word.thinker) is not None
+    ]
+    return grow(samples, FEATURES)
 
 
 def _late(inline: bool) -> Word:

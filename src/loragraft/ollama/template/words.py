@@ -61,6 +61,7 @@ class Word:
             "last": _yes(number == len(self.roles) - 1),
             "reason": _yes(number == self.thinker),
             "think": THINK[self.think],
+            "inside": _yes("system" in self.roles),
         }
 
     def following(self, number: int) -> str:
@@ -89,7 +90,7 @@ def plain_words(thinks: Sequence[bool | None]) -> Iterator[Word]:
 def thinking_words(thinks: Sequence[bool | None], inline: bool) -> Iterator[Word]:
     """Yield conversations in which one answer comes with thoughts."""
     orders = ("user assistant", "user assistant user", *LONGER)
-    for think, system, order in product(thinks, ("none", "filled"), orders):
+    for think, system, order in product(thinks, SYSTEMS, orders):
         roles = tuple(order.split())
         for number, role in enumerate(roles):
             if role == "assistant":
