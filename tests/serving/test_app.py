@@ -184,10 +184,21 @@ def test_a_conversation_the_template_refuses_is_answered_in_words(
     talking_bundle: Callable[[str], Path],
 ) -> None:
     served = serve(talking_bundle("gemma3"))
-    client = TestClient(served.app, base_url=URL, raise_server_exceptions=False)
+    client = TestClient(served.app, base_url=URL)
     answer = client.post(CHAT, json={"messages": [USER[0], USER[0]], **GREEDY})
-    assert answer.status_code >= 400
-    assert "template" in answer.text
+    assert answer.status_code == 400
+    assert "roles must alternate" in answer.text
+    served.llama.close()
+
+
+def test_thinking_is_switched(
+    talking: Callable[[str], Path], talking_bundle: Callable[[str], Path]
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(talking("qwen3"))
+    served = serve(talking_bundle("qwen3"), think=False)
+    prompts = heard_ids(served)
+    ask(TestClient(served.app, base_url=URL), USER)
+    assert prompts == [prompt_ids(tokenizer, USER, enable_thinking=False)]
     served.llama.close()
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from loragraft.chat.commands import THINKING
+
 DEFAULT_PORT = 8000
 """As llama-cpp-python's own server has it."""
 
@@ -20,6 +22,8 @@ DEFAULT_PORT = 8000
               help="File with the key of clients. [default: LORAGRAFT_API_KEY]")  # fmt: skip
 @click.option("--allow-origin", "origins", multiple=True, metavar="URL",
               help="A web page's origin that may ask from a browser; may be repeated.")  # fmt: skip
+@click.option("--think", type=click.Choice(list(THINKING)), default="auto", show_default=True,
+              help="Switch thinking, where the model's template knows it.")  # fmt: skip
 @click.option("--context", type=click.IntRange(min=1),
               help="Tokens in all. [default: the model's, at most 8192]")  # fmt: skip
 @click.option("--threads", type=click.IntRange(min=0), default=0, help="[default: all cores]")
@@ -30,6 +34,7 @@ def serve(
     port: int,
     api_key_file: Path | None,
     origins: tuple[str, ...],
+    think: str,
     context: int | None,
     threads: int,
     quant: str | None,
@@ -53,7 +58,7 @@ def serve(
     require_key(host, key)
     model = open_model(bundle, quant)
     with listen(host, port) as listening:  # before the model is loaded: a taken port is said now
-        served = build_app(model, Serving(context, threads, key, origins))
+        served = build_app(model, Serving(context, threads, key, origins, THINKING[think]))
         print_warnings(served.notes)
         click.echo(f"{model.name} at {url_of(listening)}/v1 with a context of {served.context}")
         run(served, listening)

@@ -28,6 +28,7 @@ PACKAGES = ("fastapi", "uvicorn", "sse_starlette", "starlette_context", "pydanti
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1", "[::1]")
 CONFIG_VARIABLE = "CONFIG_FILE"
 """By this variable llama-cpp-python's server would take other settings than ours."""
+HTTP_BAD_REQUEST = 400
 NEUTRAL_PENALTY = 1.0
 """Of repetition, where a request does not say: the server's own 1.1 changes what was trained."""
 
@@ -41,12 +42,14 @@ class Serving:
         threads: 0 for all cores.
         api_key: What clients must send; None lets every program on this machine ask.
         origins: Web pages that browsers may let ask, beside none.
+        think: Switch thinking, where the template knows it; None leaves it as it is.
     """
 
     context: int | None = None
     threads: int = 0
     api_key: str | None = field(default=None, repr=False)
     origins: tuple[str, ...] = ()
+    think: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -100,12 +103,15 @@ def build_app(model: LocalModel, serving: Serving) -> Served:
     app = _create(model, serving, checked.context)
     llama = _current_model()
     stop = Event()
-    llama.chat_handler = _chat_handler(checked.template, checked.prepare)
+    llama.chat_handler = _chat_handler(checked.template, checked.prepare, serving.think)
     llama.create_completion = _ending(
         llama.create_completion, model.name, frozenset(stops.ids), stop
     )
     _guard(app, serving)
-    return Served(app, llama, checked.context, stop, (*stops.warnings, *checked.notes))
+    notes = [*stops.warnings, *checked.notes]
+    if serving.think is not None and not checked.template.switches:
+        notes.append(f"{model.name} has no switch for thinking in its chat template.")
+    return Served(app, llama, checked.context, stop, tuple(notes))
 
 
 def _create(model: LocalModel, serving: Serving, context: int) -> FastAPI:
@@ -159,22 +165,23 @@ def _without_variable(name: str) -> Iterator[None]:
             os.environ[name] = before
 
 
-def _chat_handler(template: ChatTemplate, prepare: Callable[[str], str]) -> Any:  # noqa: ANN401
+def _chat_handler(template: ChatTemplate, prepare: Callable[[str], str], think: bool | None) -> Any:  # noqa: ANN401 - its protocol is not exported
     """Return a handler that renders conversations as the training did.
 
     Args:
         template: The model's own.
         prepare: What its tokenizer does to a text before llama.cpp's sees it.
+        think: Switch thinking, where the template knows it.
     """
+    from fastapi import HTTPException
     from llama_cpp import llama_chat_format
 
     def render(*, messages: Sequence[Any], **more: Any) -> Any:  # noqa: ANN401
         known = {name: more[name] for name in ("tools", "functions") if more.get(name)}
-        switches = {name: more[name] for name in template.switches if name in more}
         try:
-            prompt = template.render(_plain(messages), **known, **switches)
+            prompt = template.render(_plain(messages), think=think, **known)
         except TemplateError as error:
-            raise ValueError(str(error)) from error  # which the server answers with 400
+            raise HTTPException(HTTP_BAD_REQUEST, str(error)) from error
         # added_special: nothing is put in front of what the template wrote.
         return llama_chat_format.ChatFormatterResponse(prompt=prepare(prompt), added_special=True)
 
