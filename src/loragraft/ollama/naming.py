@@ -42,7 +42,7 @@ def check_tag(text: str) -> str:
 
 def suggest_tag(name: str) -> str:
     """Make a name for a server of a bundle's name."""
-    plain = re.sub(r"[^A-Za-z0-9_.-]+|\.{2,}", "-", name).strip("-.")[:_MAX_PART].rstrip("-.")
+    plain = re.sub(r"(?:[^A-Za-z0-9_.-]|\.{2,})+", "-", name).strip("-.")[:_MAX_PART].rstrip("-.")
     return f"{plain or 'loragraft'}:{LATEST}"
 
 
