@@ -92,20 +92,19 @@ def compile_template(template: str) -> Callable[..., str]:
         try:
             return compiled.render(messages=list(messages), **{**settings, **variables})
         except Exception as error:  # a template is foreign code, and may fail in any way
-            raise _unrenderable(len(messages), error) from error
+            raise _failed(f"rendered for {len(messages)} messages", error) from error
 
     try:
         compiled = chat_environment().from_string(template)
     except Exception as error:  # as above: the compiler runs constant expressions
-        raise _unrenderable(0, error) from error
+        raise _failed("read", error) from error
     return rendered
 
 
-def _unrenderable(messages: int, error: Exception) -> TemplateError:
+def _failed(what: str, error: Exception) -> TemplateError:
     return TemplateError(
-        f"the chat template cannot be rendered for {messages} messages "
-        f"({type(error).__name__}: {error}). Look at the roles and their order, or correct the "
-        "template."
+        f"the chat template cannot be {what} ({type(error).__name__}: {error}). Look at the roles "
+        "and their order, or correct the template."
     )
 
 

@@ -7,10 +7,12 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from loragraft.errors import TemplateError
 from loragraft.ollama.template import Translation, apart, render_go, translate
-from loragraft.ollama.template.translate import translate_here
+from loragraft.ollama.template.translate import NOON, translate_here
 from tests.ollama.template.conftest import FIXTURES, VARIABLES
 from tests.support.go_template import GoTemplates
 
@@ -219,6 +221,20 @@ def test_thoughts_that_the_last_answer_keeps_are_kept_whole() -> None:
     assert "Hm." not in render_go(translation.go, (*USER, thought, *USER))
 
 
+@pytest.mark.parametrize(("opening", "closing"), [("<think>", "</think>"), ("[THINK]", "[/THINK]")])
+def test_the_server_is_told_the_tags_of_thoughts(opening: str, closing: str) -> None:
+    template = (
+        "{% for m in messages %}<{{ m.role }}>{% if m.reasoning_content and loop.last %}"
+        f"{opening}{{{{ m.reasoning_content }}}}{closing}{{% endif %}}{{{{ m.content }}}}</>"
+        "{% endfor %}"
+    )
+    translation = made(template)
+    assert f"{{{{ if false }}}}{opening}{{{{ .Thinking }}}}{closing}{{{{ end }}}}" in translation.go
+    thought = {"role": "assistant", "content": "So.", "thinking": "Hm."}
+    assert f"{opening}Hm.{closing}So." in render_go(translation.go, (*USER, thought))
+    assert "Hm." not in render_go(translation.go, (*USER, thought, *USER))
+
+
 HOSTILE = {
     "raises": ("{{ raise_exception('not for you') }}", "not for you"),
     "undefined": ("{{ foo.bar.baz }}" + TURNS, "'foo' is undefined"),
@@ -266,6 +282,23 @@ def test_time_and_memory_are_bounded(template: str, monkeypatch: pytest.MonkeyPa
 def test_a_template_of_megabytes_is_refused_at_once() -> None:
     with pytest.raises(TemplateError, match="10000000 characters"):
         translate("x" * 10_000_000, variables=VARIABLES)
+
+
+LITERALS = st.text(st.sampled_from("{}%#\"`'\\-/* \n\r\0<|>a.$é\ufeff"), max_size=12)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(texts=st.lists(LITERALS, min_size=4, max_size=4))
+def test_texts_of_any_kind_around_messages_stay_texts(texts: list[str], go: GoTemplates) -> None:
+    begin, head, tail, end = (repr(text) for text in texts)
+    translation = made(
+        f"{{{{ {begin} }}}}{{% for m in messages %}}{{{{ {head} ~ m.role ~ m.content ~ {tail} }}}}"
+        f"{{% endfor %}}{{{{ {end} if add_generation_prompt }}}}"
+    )
+    assert translation.exact
+    for case in translation.cases:
+        assert go.render(translation.go, case.messages, now=NOON) == case.go
+    assert '"""' not in translation.go
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -12,8 +13,9 @@ from loragraft.ollama.template.probing import Date, Gap, Slot
 from loragraft.ollama.template.thoughts import CLOSE, OPEN
 from loragraft.ollama.template.tree import Leaf, Tree, Value, asked, changed, leaves
 
-_THOUGHTS = f"{action('if false')}{OPEN}{action('.Thinking')}{CLOSE}{action('end')}"
-"""Never written: from it the server learns that thinking can be asked for, and its tags."""
+_OPENING = re.compile(r"(<[^<>]*>|\[[^\[\]]*\])\s*$")
+_CLOSING = re.compile(r"^\s*(<[^<>]*>|\[[^\[\]]*\])")
+
 _TESTS: dict[str, Callable[[str], str]] = {
     "previous": lambda answer: f'eq $previous "{answer}"',
     "system": lambda answer: {
@@ -131,7 +133,7 @@ class _Emitter:
         thoughts = self._model.thoughts
         source = action("$text := .Content")
         if thoughts.inline or thoughts.field or self._model.toggled:
-            source += _THOUGHTS
+            source += self._tags()
         if thoughts.inline or thoughts.field:
             source += actions('$reason := ""', "$thought := false", 'if eq $role "assistant"')
             if thoughts.inline:
@@ -142,6 +144,22 @@ class _Emitter:
                 source += actions("if .Thinking", "$reason = .Thinking", "$thought = true", "end")
             source += trim_code("$reason", thoughts.reasons) + action("end")
         return source + self._trims()
+
+    def _tags(self) -> str:
+        """Return source that is never run, from which the server learns the tags of thoughts.
+
+        It looks in the range over messages for a list of text, `.Thinking` and text; without one
+        it refuses requests with `think`. See Ollama's thinking/template.go.
+        """
+        tags = OPEN, CLOSE
+        for gap in [gap for tree in self._model.gaps.values() for gap in leaves(tree)]:
+            for before, piece, after in zip(gap, gap[1:], gap[2:], strict=False):
+                if piece is Slot.REASON and isinstance(before, str) and isinstance(after, str):
+                    opening, closing = _OPENING.search(before), _CLOSING.search(after)
+                    if opening and closing:
+                        tags = opening.group(1), closing.group(1)
+        source = action("if false") + go_text(tags[0]) + action(".Thinking") + go_text(tags[1])
+        return source + action("end")
 
     def _trims(self) -> str:
         """Trim `$text`, all roles that are trimmed alike together."""
