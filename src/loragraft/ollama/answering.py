@@ -5,7 +5,8 @@ from __future__ import annotations
 from loragraft.engine.ollama import OllamaEngine
 from loragraft.engine.ollama_server import OllamaServer
 from loragraft.engine.protocol import Reply, Sampling
-from loragraft.ollama.behaviour import ANSWER_TOKENS, PROBES, Reference
+from loragraft.errors import InputError
+from loragraft.ollama.behaviour import ANSWER_TOKENS, PROBES, Reference, as_served
 from loragraft.ollama.compose import Composed
 from loragraft.ollama.finding import Check
 
@@ -40,26 +41,44 @@ def _leak(reply: Reply, composed: Composed) -> str | None:
 
 
 def _explain(replies: list[Reply], composed: Composed, reference: Reference | None) -> Check:
-    first = replies[0]
-    if not any((reply.text + reply.thinking).strip() for reply in replies):
-        said = "nothing: every answer is empty"
+    """Say what is wrong with answers of which none is good; it may be the model itself."""
+    said, step = _fault(replies, composed)
+    if reference is not None and not _answers_well(composed, reference):
         step = (
-            "The model loads and says nothing: its file or its template is broken. Check it with "
-            "loragraft export verify and loragraft chat BUNDLE."
-        )
-        return Check("answer", "fail", said, EXPECTED, step)
-    if leak := next((_leak(reply, composed) for reply in replies if _leak(reply, composed)), None):
-        said = f"the end token {leak!r} stands in the answer"
-        return Check("answer", "fail", said, EXPECTED, "Its stop token is lost; use --replace.")
-    said = f"{_shorten(first.text)} goes on after {first.tokens} tokens"
-    if reference is not None and reference.chat(list(PROBES[0]), GREEDY).finish != "stop":
-        step = (
-            "llama.cpp on the bundle goes on as well: the model has not learned to end its turns. "
-            "Set a limit with num_predict, or train on conversations with their end tokens."
+            "llama.cpp on the bundle does no better: the model has not learned to answer these "
+            "and to end its turns. Set a limit with num_predict, or train on whole conversations "
+            "with their end tokens."
         )
         return Check("answer", "warn", said, EXPECTED, step)
-    step = "Its stop token is lost on the server. Register it again with --replace."
     return Check("answer", "fail", said, EXPECTED, step)
+
+
+def _fault(replies: list[Reply], composed: Composed) -> tuple[str, str]:
+    spoken = [reply for reply in replies if (reply.text + reply.thinking).strip()]
+    if not spoken:
+        return (
+            "nothing: every answer is empty",
+            "The model loads and says nothing: its file or its template is broken. Check it with "
+            "loragraft export verify and loragraft chat BUNDLE.",
+        )
+    if leak := next((_leak(reply, composed) for reply in spoken if _leak(reply, composed)), None):
+        return f"the end token {leak!r} stands in the answer", "Its stop is lost: use --replace."
+    return (
+        f"{_shorten(spoken[0].text)} goes on after {spoken[0].tokens} tokens",
+        "Its stop token is lost on the server. Register it again with --replace.",
+    )
+
+
+def _answers_well(composed: Composed, reference: Reference) -> bool:
+    """Whether llama.cpp ends one of its answers to the same conversations."""
+    for probe in PROBES:
+        try:
+            reply = reference.chat(as_served(composed, probe), GREEDY)
+        except InputError:
+            continue
+        if _is_good(reply, composed):
+            return True
+    return False
 
 
 def _shorten(text: str) -> str:

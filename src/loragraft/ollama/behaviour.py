@@ -177,17 +177,25 @@ def check_expectation(
     return [_judge_lengths(lengths, composed), _judge_differences(differences)]
 
 
-def _training_ids(
-    composed: Composed, probe: Sequence[Message], reference: Reference
-) -> list[int] | None:
-    """Return the ids that the training had for a conversation as this model is asked it."""
+def as_served(composed: Composed, probe: Sequence[Message]) -> list[Message]:
+    """Return a conversation with what the Modelfile puts before it, for the training's template.
+
+    A system prompt that only says the template's own default is left to the template.
+    """
     modelfile = composed.modelfile
     before: list[Message] = [{"role": role, "content": text} for role, text in modelfile.messages]
     default = composed.translation.system if composed.translation is not None else None
     if modelfile.system and modelfile.system != default and probe[0]["role"] != "system":
         before.insert(0, {"role": "system", "content": modelfile.system})
+    return [*before, *probe]
+
+
+def _training_ids(
+    composed: Composed, probe: Sequence[Message], reference: Reference
+) -> list[int] | None:
+    """Return the ids that the training had for a conversation as this model is asked it."""
     try:
-        return reference.prompt_ids([*before, *probe])
+        return reference.prompt_ids(as_served(composed, probe))
     except TemplateError:
         return None
 
