@@ -52,15 +52,12 @@ class Runner:
             self._key = (path, context)
         return self._model
 
-    def tokenize(
-        self, path: Path, context: int, text: str, *, bos: bool | None = None
-    ) -> list[int]:
+    def tokenize(self, path: Path, context: int, text: str) -> list[int]:
         """Return a prompt's ids, with the BOS that the file asks for."""
         with self._lock:
             ids = self._load(path, context).tokenize(text)
         facts = known_facts(str(path))
-        adds = facts.add_bos if bos is None else bos
-        return [facts.bos_id, *ids] if adds and facts.bos_id is not None else ids
+        return [facts.bos_id, *ids] if facts.add_bos and facts.bos_id is not None else ids
 
     def answer(
         self, path: Path, ids: Sequence[int], options: dict[str, Any], *, top: int, endless: bool

@@ -135,13 +135,14 @@ class OllamaStandIn:
         """Render and tokenize; cut what is too long, or refuse it."""
         path = self.store.blob(model["layer"]["digest"])
         messages = self.conversation(model, body["messages"])
-        bos = True if self.faults.get("double_bos") else None
+        second = [self.store.facts(model["layer"]["digest"]).bos_id or 0]
         context = int(options["num_ctx"])
         last = len(messages) - 1
         for start in range(last + 1):
             kept = [m for m in messages[:start] if m["role"] == "system"] + messages[start:]
             text = self.rendered(model, kept, body.get("think"))
-            ids = self.runner.tokenize(path, context, text, bos=bos)
+            ids = self.runner.tokenize(path, context, text)
+            ids = [*second, *ids] if self.faults.get("double_bos") else ids
             if len(ids) < context:
                 break
             if self.generation.refuses_long and body.get("truncate") is False:
