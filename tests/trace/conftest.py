@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from loragraft.checkpoint.bundle import open_model
-from loragraft.trace.chain import TraceRequest, trace_chain
+from loragraft.trace.chain import trace_chain
 from loragraft.trace.probes import PROBES
 from loragraft.trace.report import TraceReport
+from loragraft.trace.request import TraceRequest
 from tests.support.shared import build_once
 
 QUANTS = {"pico-llama": ("Q4_K_M", "Q8_0", "F16"), "pico-qwen3": ("Q4_K_M",),

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from loragraft.checkpoint.bundle import open_model
-from loragraft.trace.chain import TraceRequest, trace_chain
+from loragraft.trace.chain import trace_chain
 from loragraft.trace.probes import PROBES
 from loragraft.trace.report import TraceReport
+from loragraft.trace.request import TraceRequest
 from tests.trace.conftest import Chain
 
 Build = Callable[[str], Chain]

@@ -13,7 +13,8 @@ from loragraft.artifact import space
 from loragraft.checkpoint.bundle import open_model
 from loragraft.errors import AdapterError, BundleError, CheckpointError, InputError
 from loragraft.trace import training
-from loragraft.trace.chain import TraceRequest, trace_chain
+from loragraft.trace.chain import trace_chain
+from loragraft.trace.request import TraceRequest
 from tests.support.pico import build_adapter
 from tests.trace.conftest import Chain
 

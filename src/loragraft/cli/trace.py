@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from loragraft.trace.chain import TraceRequest
     from loragraft.trace.report import StageReport, TraceReport
+    from loragraft.trace.request import TraceRequest
 
 PATH = click.Path(path_type=Path)
 NO_ADAPTER = "-"
@@ -97,7 +97,7 @@ def _request(
     from loragraft.checkpoint.bundle import open_model
     from loragraft.checkpoint.resolve import resolve_adapter, resolve_checkpoint
     from loragraft.engine.threads import default_threads
-    from loragraft.trace.chain import TraceRequest
+    from loragraft.trace.request import TraceRequest
 
     server = None
     if tag is not None:
@@ -132,7 +132,7 @@ def _print_report(report: TraceReport) -> None:
 
 
 def _row(stage: StageReport) -> list[str]:
-    from loragraft.trace.evidence import ASPECTS
+    from loragraft.trace.cause import ASPECTS
 
     if stage.skipped is not None:
         return [stage.title, "skipped", _short(stage.skipped), "", ""]

@@ -8,31 +8,28 @@ import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loragraft.artifact.checksums import CHECKSUMS_NAME, check_checksums
 from loragraft.artifact.progress import Progress, Silent
-from loragraft.checkpoint.bundle import LocalModel
 from loragraft.errors import (
     BundleError,
     CheckFailedError,
     CheckpointError,
-    InputError,
     LoragraftError,
     UnavailableError,
     UnsupportedError,
 )
-from loragraft.export.request import ExportRequest
 from loragraft.trace.building import build_floats, build_merged
-from loragraft.trace.evidence import Cause, Subject
+from loragraft.trace.cause import Cause, Subject
 from loragraft.trace.files import observe_file
 from loragraft.trace.judging import Judge, Seen
-from loragraft.trace.observation import ANSWER_TOKENS, Observation
-from loragraft.trace.probes import PROBES, Probe
+from loragraft.trace.observation import Observation
+from loragraft.trace.probes import Probe
 from loragraft.trace.reference import Reference, lay_out_folder, layout_paper, open_reference
 from loragraft.trace.report import TraceReport
+from loragraft.trace.request import TraceRequest, broken_checksums, check_inputs, floats_in
 from loragraft.trace.shown import quoted
 from loragraft.trace.training import (
     open_engines,
@@ -44,7 +41,7 @@ from loragraft.trace.training import (
 from loragraft.trace.weights import weigh_checkpoint
 
 if TYPE_CHECKING:
-    from loragraft.engine.ollama_server import OllamaServer
+    pass
 
 STAGES = {
     "base": "base",
@@ -54,63 +51,6 @@ STAGES = {
     "quantized": "quantized GGUF",
     "ollama": "Ollama",
 }
-FLOAT_QUANTS = ("F32", "F16", "BF16")
-
-
-@dataclass(frozen=True)
-class TraceRequest:
-    """One call of ``loragraft trace``.
-
-    Attributes:
-        base: The base checkpoint's folder.
-        adapter: The adapter's path; None for a bundle of the base alone.
-        model: The bundle's GGUF.
-        scale: The user's factor on the adapter's own scale; the one that the bundle names where
-            None, else 1.
-        merged: A merged checkpoint's folder, if it was kept.
-        unquantized: The GGUF before quantization, if it was kept.
-        build: Whether stages that are missing are made again.
-        server: The Ollama server to ask; None leaves that stage out.
-        tag: The model's name there.
-        scratch: Folder for what is made; the system's temporary one where None.
-        tokens: Most tokens of a sample.
-        threads: Threads of llama.cpp.
-        probes: What is asked.
-    """
-
-    base: Path
-    adapter: Path | None
-    model: LocalModel
-    scale: float | None = None
-    merged: Path | None = None
-    unquantized: Path | None = None
-    build: bool = True
-    server: OllamaServer | None = None
-    tag: str | None = None
-    scratch: Path | None = None
-    tokens: int = ANSWER_TOKENS
-    threads: int = 2
-    probes: tuple[Probe, ...] = field(default=PROBES)
-
-    @property
-    def export(self) -> ExportRequest:
-        """Base and adapter as an export takes them."""
-        adapters = () if self.adapter is None else ((self.adapter, self.factor),)
-        return ExportRequest(self.base, adapters, Path(), "trace", threads=self.threads)
-
-    @property
-    def factor(self) -> float:
-        """The factor on the adapter's scale that counts."""
-        recorded = self.model.metadata.get("adapters")
-        named = [a.get("scale") for a in recorded or () if isinstance(a, dict)]
-        if self.scale is not None:
-            return self.scale
-        return float(named[0]) if len(named) == 1 and isinstance(named[0], (int, float)) else 1.0
-
-    @property
-    def inputs(self) -> str:
-        """Base and adapter as a shell takes them."""
-        return shlex.join(str(p) for p in (self.base, self.adapter) if p is not None)
 
 
 def trace_chain(request: TraceRequest, progress: Progress | None = None) -> TraceReport:
@@ -123,10 +63,11 @@ def trace_chain(request: TraceRequest, progress: Progress | None = None) -> Trac
     Raises:
         CheckpointError: If the base is none, or broken.
         AdapterError: If the adapter is none, or does not land on the base.
-        InputError: If the bundle says that it was made from something else.
+        InputError: If the bundle says that it was made from something else, or the server has
+            no such model.
         UnsupportedError: If the adapter's type changes no weights.
     """
-    _check_inputs(request)
+    check_inputs(request)
     watcher = progress or Silent()
     with ExitStack() as stack:
         scratch = Path(
@@ -135,7 +76,7 @@ def trace_chain(request: TraceRequest, progress: Progress | None = None) -> Trac
             )
         )
         watcher.begin("Checking the bundle", 0)
-        broken = _broken_checksums(request.model, watcher)
+        broken = broken_checksums(request.model, watcher)
         reference = open_reference(request.export, stack)
         tracer = _Tracer(request, reference, scratch, watcher)
         tracer.follow_training()
@@ -146,49 +87,6 @@ def trace_chain(request: TraceRequest, progress: Progress | None = None) -> Trac
         watcher.end()
         notes = (*(cause.evidence for cause in broken), *reference.notes, *tracer.notes)
         return TraceReport(tuple(tracer.judge.stages), tuple(p.name for p in request.probes), notes)
-
-
-def _check_inputs(request: TraceRequest) -> None:
-    """Refuse inputs that would be compared with the wrong thing.
-
-    Raises:
-        InputError: If the bundle's metadata name other adapters than one is given for.
-    """
-    for path, what in ((request.merged, "--merged"), (request.unquantized, "--unquantized")):
-        if path is not None and not path.exists():
-            raise InputError(f"{path}, given by {what}, is not there. Leave it out, or correct it.")
-    recorded = request.model.metadata.get("adapters")
-    if not isinstance(recorded, list):
-        return
-    names = ", ".join(str(a.get("name")) for a in recorded if isinstance(a, dict))
-    if len(recorded) > 1:
-        raise InputError(
-            f"{request.model.name} was merged from {len(recorded)} adapters ({names}); a trace "
-            "follows one. Merge the others first (loragraft export merge) and give that folder as "
-            "base."
-        )
-    if recorded and request.adapter is None:
-        raise InputError(
-            f"{request.model.name} was merged with {names}, but no adapter is given. Give it "
-            "between base and bundle."
-        )
-
-
-def _broken_checksums(model: LocalModel, progress: Progress) -> tuple[Cause, ...]:
-    """Compare a bundle with its checksums; what differs is a cause, told before all else."""
-    if model.folder is None:
-        return ()
-    problems = check_checksums(model.folder, progress.advance)
-    broken = [problem for problem in problems if problem.name == model.gguf.name]
-    if not broken:
-        return ()
-    return (
-        Cause(
-            "checksum", "distribution", "the file is not the one that was exported",
-            f"{CHECKSUMS_NAME}: {' '.join(problem.message for problem in broken)}",
-            "Fetch the bundle again from its source, or export it again.",
-        ),
-    )  # fmt: skip
 
 
 class _Tracer:
@@ -324,7 +222,7 @@ class _Tracer:
 
     def follow_floats(self) -> None:
         """The GGUF before quantization: given, in the bundle, or written again."""
-        kept = self.request.unquantized or _floats_in(self.request.model)
+        kept = self.request.unquantized or floats_in(self.request.model)
         if kept is not None:
             self._take_file("unquantized", kept)
             return
@@ -362,6 +260,9 @@ class _Tracer:
             )  # fmt: skip
         except (BundleError, CheckFailedError) as error:
             self._broken(key, error, causes)
+            return
+        except UnavailableError as error:
+            self.judge.skip(key, STAGES[key], _why(error))
             return
         subject = Subject(
             STAGES[key], file.paper, file.seen, self.trained, self.reference, again,
@@ -401,6 +302,9 @@ class _Tracer:
         except UnavailableError as error:
             self.judge.skip("ollama", STAGES["ollama"], _why(error))
             return
+        except LoragraftError as error:
+            self._broken("ollama", error)
+            return
         self.judge.take(seen)
 
 
@@ -411,14 +315,3 @@ def _plain(base: Path, adapter: Path | None, probes: Sequence[Probe], note: str)
 
 def _why(error: LoragraftError) -> str:
     return " ".join(str(error).split())
-
-
-def _floats_in(model: LocalModel) -> Path | None:
-    """Return a float file of the bundle beside the one that is traced."""
-    listed = model.metadata.get("files")
-    for entry in listed if isinstance(listed, list) and model.folder is not None else []:
-        if isinstance(entry, dict) and entry.get("quant") in FLOAT_QUANTS:
-            path = Path(str(model.folder)) / str(entry.get("name"))
-            if entry.get("name") in model.digests and path.is_file() and path != model.gguf:
-                return path
-    return None

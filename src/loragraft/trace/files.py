@@ -9,10 +9,11 @@ from pathlib import Path
 
 from loragraft.checkpoint.gguf_file import GgufFile
 from loragraft.checkpoint.template import render
+from loragraft.engine.llama_memory import require_model_memory
 from loragraft.errors import TemplateError
 from loragraft.export.effect import Effect, measure_effect
 from loragraft.export.targets import effect_targets
-from loragraft.trace.evidence import Cause
+from loragraft.trace.cause import Cause
 from loragraft.trace.gguf_child import ask_gguf
 from loragraft.trace.observation import Observation
 from loragraft.trace.probes import Probe
@@ -63,12 +64,15 @@ def observe_file(
     Raises:
         BundleError: If it is no readable GGUF file with a vocabulary.
         CheckFailedError: If llama.cpp fails on it.
+        OutOfMemoryError: If it does not fit.
     """
     with GgufFile(path) as file:
         paper = file_paper(file)
         types: Counter[str] = Counter()
         for tensor in file.tensors.values():
             types[tensor.type_name] += tensor.rows * tensor.row_length
+        longest = max((len(ids) for ids in taught), default=0)
+        require_model_memory(file, longest + tokens)
         alike = paper.architecture == reference.paper.architecture
         weights = effect = None
         if reference.layout is not None and reference.weighed and alike:

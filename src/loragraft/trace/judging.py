@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from loragraft.trace.cause import ASPECTS, Aspect, Cause, Subject
 from loragraft.trace.compare import (
     Cell,
     Distance,
@@ -17,7 +18,7 @@ from loragraft.trace.compare import (
     describe_stopping,
     distance,
 )
-from loragraft.trace.evidence import ASPECTS, Aspect, Cause, Subject, find_causes
+from loragraft.trace.evidence import find_causes
 from loragraft.trace.limits import divergence_limit
 from loragraft.trace.observation import Observation
 from loragraft.trace.report import StageReport

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from loragraft.trace.cause import Aspect, Cause
 from loragraft.trace.compare import Cell
-from loragraft.trace.evidence import Aspect, Cause
 from loragraft.trace.observation import Answer
 
 

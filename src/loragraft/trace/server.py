@@ -19,7 +19,7 @@ from loragraft.engine.ollama_server import Chance, OllamaServer
 from loragraft.engine.ollama_shown import parse_shown
 from loragraft.engine.protocol import Sampling
 from loragraft.errors import TemplateError
-from loragraft.trace.evidence import Cause, Subject
+from loragraft.trace.cause import Cause, Subject
 from loragraft.trace.gguf_child import GgufAnswer, Likely, ask_gguf
 from loragraft.trace.judging import Seen
 from loragraft.trace.observation import Answer, Observation
