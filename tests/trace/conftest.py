@@ -60,7 +60,7 @@ def chain(
         plain = name.removeprefix("pico-")
         base = pico(plain) if plain != name else talking(plain)
         folder = build_once(shared_folder / "chains" / name, lambda part: _build(base, part, name))
-        return Chain(base, folder / "adapter", folder / "bundles" / "model")
+        return Chain(base, folder / "adapter", folder / "bundles" / name)
 
     return build
 
@@ -72,7 +72,5 @@ def _build(base: Path, folder: Path, name: str) -> Path:
 
     adapter = build_adapter(base, folder / "adapter")
     quants = QUANTS.get(name, ("Q4_K_M",))
-    run_export(
-        ExportRequest(base, ((adapter, 1.0),), folder / "bundles", "model", quants, threads=1)
-    )
+    run_export(ExportRequest(base, ((adapter, 1.0),), folder / "bundles", name, quants, threads=1))
     return folder

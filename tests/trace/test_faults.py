@@ -294,11 +294,10 @@ def test_two_faults_at_one_stage(chain: Build, tmp_path: Path) -> None:
     assert codes(report) == ["template_swapped", "rope_theta"]
 
 
-def test_a_cause_without_evidence_is_unknown(chain: Build, tmp_path: Path) -> None:
-    """A key that no check knows: there is behaviour alone to see."""
-    found = chain("llama")
-    report = found.trace(spoil(found, tmp_path, {"llama.attention.causal": False}))
-    assert_guilty(report, "quantized", "unknown", "distribution", "cause unknown")
+def test_a_phi3_under_a_name_that_llama_cpp_does_not_know(chain: Build, tmp_path: Path) -> None:
+    found = chain("phi3")
+    report = found.trace(spoil(found, tmp_path, {"general.name": "my model"}))
+    assert_guilty(report, "quantized", "model_name", "ids", "'my model'")
 
 
 def test_a_broken_checksum_is_said_first(chain: Build, tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 from loragraft.trace.cause import Cause, Subject
 from loragraft.trace.shown import first_difference, quoted, shown_ids
 
+PHI3_NAMES = ("phi-3", "phi3")
+
 
 def check_template(subject: Subject) -> Sequence[Cause]:
     """The template renders other text than the training's."""
@@ -95,6 +97,16 @@ def check_tokenizer(subject: Subject) -> Sequence[Cause]:
     if not wanted or not found:
         return ()
     parted = _first_other_ids(subject)
+    if parted is not None and _unnamed_phi3(subject):
+        name = found.get("general.name")
+        return (
+            Cause(
+                "model_name", "ids", "llama.cpp does not know it for a Phi-3",
+                f"llama.cpp drops the blanks after Phi-3's special tokens, as its tokenizer does, "
+                f"only where general.name holds 'phi-3' or 'phi3'; here it is {name!r}: {parted}",
+                "Set general.name to one with phi-3 in it, or export it under such a name.",
+            ),
+        )  # fmt: skip
     key = "tokenizer.ggml.pre"
     if parted is not None and found.get(key) != wanted.get(key):
         return (
@@ -119,6 +131,12 @@ def check_tokenizer(subject: Subject) -> Sequence[Cause]:
             f"The tokenizer must be the training's: {subject.again}.",
         ),
     )  # fmt: skip
+
+
+def _unnamed_phi3(subject: Subject) -> bool:
+    """Whether a Phi-3 has a name by which llama.cpp does not know it (llama-vocab.cpp)."""
+    name = str(subject.paper.items.get("general.name", "")).lower()
+    return subject.paper.architecture == "phi3" and not any(p in name for p in PHI3_NAMES)
 
 
 def _differs(found: Mapping[str, Any], wanted: Mapping[str, Any], key: str) -> bool:

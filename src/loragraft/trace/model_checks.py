@@ -145,6 +145,14 @@ def check_base(subject: Subject) -> Sequence[Cause]:
                 f"It was made from another model: {subject.again}.",
             ),
         )  # fmt: skip
+    if weights.extra:
+        return (
+            Cause(
+                "tensors", "distribution", "it holds tensors that the base has not",
+                f"{len(weights.extra)} of them, such as {', '.join(weights.extra[:3])}",
+                f"It was made from another model: {subject.again}.",
+            ),
+        )  # fmt: skip
     off = weights.off
     if not off:
         return ()

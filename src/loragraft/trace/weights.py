@@ -31,6 +31,8 @@ ORDERS_ALIKE = 0.5
 """A residual below this fraction of :data:`WRONG_BASE` under another order of the rows proves that
 order: rows that do not belong together have about 1.4, quantized ones at most 0.33 (Q2_K)."""
 
+TIED = frozenset({"output.weight"})
+"""Some converters write a tied model's output matrix apart: a copy of the embedding."""
 COMPUTED_ALIKE = 1e-4
 """Relative: computed tensors are stored in float32 everywhere."""
 
@@ -95,6 +97,7 @@ class WeightFacts:
         orders: Query and key tensors whose rows stand in another order, and which.
         computed: Tensors that the converter computes from config.json (Llama 3's rope factors)
             and that are missing or other here.
+        extra: Tensors that the layout has not, such as biases.
     """
 
     tensors: tuple[TensorWeights, ...]
@@ -103,6 +106,7 @@ class WeightFacts:
     k_error: float
     orders: Mapping[str, str]
     computed: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
 
     @property
     def off(self) -> list[TensorWeights]:
@@ -179,7 +183,9 @@ def _weigh(
     counted = [t for t in tensors if t.name not in orders]
     k, error = _pool(counted)
     computed = tuple(_other_computed(layout, rows, shapes))
-    return WeightFacts(tuple(tensors), tuple(absent), k, error, orders, computed)
+    known = {source.gguf_name for source in layout.sources} | TIED
+    extra = tuple(name for name in shapes if name not in known)
+    return WeightFacts(tuple(tensors), tuple(absent), k, error, orders, computed, extra)
 
 
 def _other_computed(
