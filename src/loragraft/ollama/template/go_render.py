@@ -255,6 +255,8 @@ class _Run:
         self, wanted: bool, operands: Sequence[Operand], dot: object, piped: tuple[object, ...]
     ) -> object:
         """And, or: the first value that decides, or the last one."""
+        if not operands and not piped:
+            raise refuse("and, or without arguments")
         value: object = None
         for operand in operands:
             value = self._operand(operand, dot)
