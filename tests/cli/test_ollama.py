@@ -42,6 +42,7 @@ def invoke(code: int, *words: str) -> str:
     return result.stdout
 
 
+@pytest.mark.slow
 def test_the_whole_way(server: OllamaStandIn, bundle: str) -> None:
     said = invoke(0, "register", bundle, "--name", "mine", "-p", "num_ctx=512")
     assert "log-probabilities" in said

@@ -36,6 +36,7 @@ SMALL = Overrides(parameters={"num_ctx": 512})
 MORE = {"num_ctx": 2048}
 
 
+@pytest.mark.slow
 def test_a_healthy_bundle_is_proven_and_noted(
     stand_in: OllamaStandIn, connect: Connect, smollm2: LocalModel, record: Record
 ) -> None:
@@ -58,6 +59,7 @@ def test_a_healthy_bundle_is_proven_and_noted(
     assert check_checksums(model.folder) == []
 
 
+@pytest.mark.slow
 def test_the_same_bundle_twice_changes_nothing(
     newest: OllamaStandIn, connect: Connect, model: LocalModel, record: Record
 ) -> None:
