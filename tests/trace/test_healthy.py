@@ -13,7 +13,7 @@ from loragraft.trace.chain import trace_chain
 from loragraft.trace.probes import PROBES
 from loragraft.trace.report import TraceReport
 from loragraft.trace.request import TraceRequest
-from tests.trace.conftest import Chain
+from tests.trace.conftest import FEW, Chain
 
 Build = Callable[[str], Chain]
 
@@ -50,7 +50,15 @@ def test_missing_stages_are_made_again(chain: Build, tmp_path: Path) -> None:
 def test_a_bundle_of_the_base_alone(chain: Build, talking_bundle: Callable[[str], Path]) -> None:
     found = chain("qwen3")
     report = trace_chain(
-        TraceRequest(found.base, None, open_model(talking_bundle("qwen3")), build=False, tokens=8)
+        TraceRequest(
+            found.base,
+            None,
+            open_model(talking_bundle("qwen3")),
+            build=False,
+            tokens=8,
+            threads=1,
+            probes=FEW,
+        )
     )
     assert report.healthy, report.headline
     assert report.stages[1].skipped == "no adapter is given"
@@ -63,7 +71,7 @@ def test_the_real_model(
     """SmolLM2's base was once Q4_1, and its Q4_K_M diverges by itself: no fault all the same."""
     report = trace_chain(
         TraceRequest(smollm2_checkpoint, example_adapter, open_model(smollm2_bundle), build=False,
-                     threads=1)
+                     threads=1, probes=FEW)
     )  # fmt: skip
     assert_healthy(report)
     answers = {stage.key: stage.answers for stage in report.stages}
