@@ -1,7 +1,7 @@
 # make demo   the whole way on a real model: build, merge, quantize, verify, answer
 # make test   lint, types, documentation and all tests
 # make lint   only the first three
-# make docs   write docs/cli.md
+# make docs   write docs/cli.md and docs/templates.md
 # make bench  the speed and memory benchmark (long)
 # make clean  remove the environment, caches and outputs
 #
@@ -59,6 +59,7 @@ test: lint
 
 docs: $(READY)
 	$(PY) scripts/generate_cli_docs.py
+	$(PY) scripts/generate_template_docs.py
 
 bench: $(READY)
 	$(PY) benchmarks/export.py

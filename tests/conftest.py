@@ -11,12 +11,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tests.support import sources
 from tests.support.shared import build_once
 
 _HOME = pytest.StashKey[Path]()
+
+# An example that takes long on a busy machine is no failure.
+hypothesis.settings.register_profile("loragraft", deadline=None)
+hypothesis.settings.load_profile("loragraft")
 
 
 def pytest_configure(config: pytest.Config) -> None:

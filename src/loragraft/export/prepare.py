@@ -23,6 +23,7 @@ from loragraft.export.delta import HEAD_NAME, Changes, Precision, collect_change
 from loragraft.export.embeddings import decide_tying
 from loragraft.export.mix import Assignment, Mix, ModelShape, TensorSpec, assign_types, find_mix
 from loragraft.export.mix.specs import tensor_bytes
+from loragraft.export.model_name import exported_name
 from loragraft.export.stream import StreamInput
 from loragraft.export.tokenizer.vocabulary import (
     Vocabulary,
@@ -83,9 +84,10 @@ class Layout:
 
     def items(self, name: str, mix: Mix) -> list[Item]:
         """Return the metadata of one output file."""
+        spelled = exported_name(name, self.family.gguf_arch, self.vocabulary.source)
         general: list[Item] = [
             ("general.type", "model", "string"),
-            ("general.name", name, "string"),
+            ("general.name", spelled, "string"),
             ("general.size_label", self.size_label, "string"),
         ]
         tail: list[Item] = [

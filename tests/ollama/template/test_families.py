@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from loragraft.checkpoint.template import compile_template
 from loragraft.errors import TemplateError
+from loragraft.ollama.modelfile import Modelfile, parse_modelfile
 from loragraft.ollama.template import Translation, conversations
 from loragraft.ollama.template.go_render import compile_go
 from loragraft.ollama.template.translate import NOON, translate_here
@@ -66,6 +67,8 @@ def test_a_family_is_exact_and_go_agrees(
     cases = [case for case in translation.cases if case.jinja is not None]
     assert translation.exact
     assert all(case.same for case in cases if not case.joined)
+    modelfile = Modelfile("m.gguf", template=translation.go)
+    assert parse_modelfile(modelfile.render()) == modelfile
     accepted = sum(case.same for case in cases)
     assert accepted >= 0.9 * len(cases)
     for case in translation.cases:

@@ -8,6 +8,7 @@ markers. Left out, and refused: `define`, `template`, `block`, methods, floating
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -89,9 +90,13 @@ _TOKEN = re.compile(
     |(?P<word>[A-Za-z_]\w*)""",
     re.VERBOSE,
 )
-_ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|([0-7]{3})|(.))", re.DOTALL)
+_ESCAPE = re.compile(
+    r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-7]{3})|(.))", re.DOTALL
+)
 _SIMPLE = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", '"': '"', "a": "\a", "b": "\b"}
 _SIMPLE |= {"f": "\f", "v": "\v"}
+MAX_DIGITS = 18
+"""Of a number: every one of so many fits Go's 64 bits."""
 _CONSTANTS: dict[str, object] = {"true": True, "false": False}
 
 
@@ -319,12 +324,27 @@ def _operand(token: _Token) -> Operand:
     if token.kind == "raw":
         return Operand("literal", encode(token.text[1:-1].replace("\r", "")))
     if token.kind == "number":
-        return Operand("literal", int(token.text.replace("_", "")))
+        return Operand("literal", _number(token.text))
     if token.text in _CONSTANTS:
         return Operand("literal", _CONSTANTS[token.text])
     if token.kind == "word":
         return Operand("function", token.text)
     raise refuse(f"{token.text!r} in an expression")
+
+
+def _number(text: str) -> int:
+    """Return a whole number as Go reads it; other spellings are outside of the subset."""
+    digits = text.replace("_", "").lstrip("+-")
+    octal = len(digits) > 1 and digits.startswith("0")
+    if len(digits) > MAX_DIGITS or octal:
+        raise refuse(f"the number {text[:40]}")
+    return -int(digits) if text.startswith("-") else int(digits)
+
+
+def _character(code: int) -> str:
+    if code > sys.maxunicode or 0xD800 <= code < 0xE000:
+        raise refuse(f"the character {code:#x} in a string")
+    return chr(code)
 
 
 def _unquote(text: str) -> bytes:
@@ -333,11 +353,11 @@ def _unquote(text: str) -> bytes:
     position = 0
     for match in _ESCAPE.finditer(text):
         result += encode(text[position : match.start()])
-        byte, point, octal, simple = match.groups()
+        byte, short, long, octal, simple = match.groups()
         if byte or octal:
             result.append(int(byte, 16) if byte else int(octal, 8) & 0xFF)
-        elif point:
-            result += encode(chr(int(point, 16)))
+        elif short or long:
+            result += encode(_character(int(short or long, 16)))
         elif simple in _SIMPLE:
             result += _SIMPLE[simple].encode()
         else:

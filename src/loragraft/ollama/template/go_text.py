@@ -7,9 +7,12 @@ from collections.abc import Sequence
 
 from loragraft.errors import TemplateError
 
-_UNSAFE = re.compile(r'\{*(?:"""|^"|"$|[\x00-\x08\x0b-\x1f\x7f\x85\ufeff\u2028\u2029])|\{\{+|\{$')
+_UNSAFE = re.compile(r'\{*(?:"""|^"|"$|[\x00-\x08\x0b-\x1f\x7f-\xa0\xad])|\{\{+|\{$')
 """What would open an action, end a Modelfile's quotes, or not survive a text file; with the braces
 before it, which would open an action together with the one that is put there."""
+_UNPRINTABLE = re.compile(r"\{*[^\x00-\x7f]")
+"""A character beyond ASCII with the braces before it: escaped where it cannot be printed, since a
+Modelfile's parser drops such characters (spaces of other widths, joiners, direction marks)."""
 
 
 def go_text(text: str) -> str:
@@ -28,20 +31,27 @@ def go_text(text: str) -> str:
             f"the chat template writes {text[error.start]!r}, half a character. Correct the "
             "template."
         ) from None
-    return _UNSAFE.sub(lambda match: "{{ " + go_string(match.group()) + " }}", text)
+    text = _UNSAFE.sub(lambda match: "{{ " + go_string(match.group()) + " }}", text)
+    return _UNPRINTABLE.sub(_written, text)
+
+
+def _written(match: re.Match[str]) -> str:
+    found = match.group()
+    return found if found[-1].isprintable() else "{{ " + go_string(found) + " }}"
 
 
 def go_string(text: str) -> str:
-    """Return a text as a quoted Go string, all of ASCII but plain characters escaped."""
+    """Return a text as a quoted Go string in which all that cannot be printed is escaped."""
     return '"' + "".join(map(_escaped, text)) + '"'
 
 
 def _escaped(character: str) -> str:
     if character in '"\\':
         return "\\" + character
-    if " " <= character <= "~" or (character > "\xa0" and character not in "\ufeff\u2028\u2029"):
+    if character.isprintable():
         return character
-    return f"\\u{ord(character):04x}"
+    code = ord(character)
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
 def action(source: str) -> str:
