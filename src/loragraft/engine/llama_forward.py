@@ -16,23 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from loragraft.engine.llama_log import forget_log, keep_log_quiet, last_log_lines, log_lines
 from loragraft.errors import BundleError
-
-LOG_WARN, LOG_ERROR = 3, 4
-"""Levels of ggml_log_level."""
-
-
-def capture_log(llama: Any, levels: Sequence[int]) -> tuple[list[str], Any]:  # noqa: ANN401
-    """Send llama.cpp's log lines of these levels into a list; keep the second value alive."""
-    lines: list[str] = []
-
-    def write(level: int, text: bytes, data: int | None) -> None:
-        if level in levels:
-            lines.append(text.decode("utf-8", "replace").strip())
-
-    callback = llama.llama_log_callback(write)
-    llama.llama_log_set(callback, ctypes.c_void_p(0))
-    return lines, callback
 
 
 class LlamaForward:
@@ -40,7 +25,6 @@ class LlamaForward:
 
     Attributes:
         vocabulary: Number of tokens.
-        log: Warnings and errors of llama.cpp so far.
     """
 
     def __init__(self, path: Path, *, context: int, threads: int) -> None:
@@ -52,7 +36,8 @@ class LlamaForward:
         import llama_cpp
 
         self._llama: Any = llama_cpp
-        self.log, self._callback = capture_log(llama_cpp, (LOG_WARN, LOG_ERROR))
+        keep_log_quiet()
+        forget_log()
         llama_cpp.llama_backend_init()
         parameters = llama_cpp.llama_model_default_params()
         parameters.n_gpu_layers = 0
@@ -61,7 +46,7 @@ class LlamaForward:
         self._context: Any = None
         self._model: Any = llama_cpp.llama_model_load_from_file(os.fsencode(path), parameters)
         if not self._model:
-            raise BundleError(f"llama.cpp cannot load {path}: {' | '.join(self.log[-4:])}")
+            raise BundleError(f"llama.cpp cannot load {path}: {last_log_lines()}")
         self._vocab = llama_cpp.llama_model_get_vocab(self._model)
         self.vocabulary = int(llama_cpp.llama_vocab_n_tokens(self._vocab))
         self._open_context(path, context, threads)
@@ -73,7 +58,12 @@ class LlamaForward:
         self._context = self._llama.llama_init_from_model(self._model, parameters)
         if not self._context:
             self.close()
-            raise BundleError(f"llama.cpp makes no context for {path}: {' | '.join(self.log[-4:])}")
+            raise BundleError(f"llama.cpp makes no context for {path}: {last_log_lines()}")
+
+    @property
+    def log(self) -> tuple[str, ...]:
+        """Warnings and errors of llama.cpp so far."""
+        return log_lines()
 
     def tokenize(self, text: str) -> list[int]:
         """Return a text's token ids, BOS included where the file asks for it."""
@@ -108,7 +98,7 @@ class LlamaForward:
         finally:
             llama.llama_batch_free(batch)
         if status != 0:
-            raise BundleError(f"llama_decode failed ({status}): {' | '.join(self.log[-4:])}")
+            raise BundleError(f"llama_decode failed ({status}): {last_log_lines()}")
         pointer = ctypes.cast(llama.llama_get_logits(self._context), ctypes.POINTER(ctypes.c_float))
         values: NDArray[np.float32] = np.ctypeslib.as_array(
             pointer, (count, self.vocabulary)

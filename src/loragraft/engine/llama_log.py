@@ -40,6 +40,11 @@ def forget_log() -> None:
     _LINES.clear()
 
 
+def log_lines() -> tuple[str, ...]:
+    """Return the warnings and errors so far, the oldest of many left out."""
+    return tuple(_LINES)
+
+
 def last_log_lines() -> str:
     """Return the last warnings and errors in one line, or that there were none."""
     return " | ".join(list(_LINES)[-LAST_LINES:]) or "it gave no reason"
