@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,9 @@ hypothesis.settings.load_profile("loragraft")
 
 def pytest_configure(config: pytest.Config) -> None:
     """Point caches to a temporary folder, before any library reads these variables."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        # A shell's background job: what the tests start would not hear of Ctrl-C either.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(config, "workerinput"):  # a worker of pytest-xdist: they are set already
         os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers share the cores
         return
