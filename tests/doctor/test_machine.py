@@ -17,7 +17,7 @@ from loragraft.doctor.network import check_hub, check_network
 from loragraft.doctor.packages import Package, check_packages, judge_core, judge_extra
 from loragraft.doctor.rows import Surroundings
 from loragraft.doctor.sizes import tree_size
-from loragraft.doctor.threads import check_threads, cpu_quota
+from loragraft.doctor.threads import check_threads
 
 
 def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,21 +65,6 @@ def test_openmp_held_back_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "cpu_quota", lambda: 0.5)
     row = check_threads(Surroundings(environ={}))[0]
     assert "--threads 1" in row.finding.next_step
-
-
-@pytest.mark.parametrize(
-    ("text", "cores"),
-    [("max 100000\n", None), ("150000 100000\n", 1.5), ("1 0\n", None), ("\n", None),
-     ("-1 100000", None), ("x y", None)],
-)  # fmt: skip
-def test_quota(tmp_path: Path, text: str, cores: float | None) -> None:
-    (tmp_path / "cpu.max").write_text(text)
-    assert cpu_quota(str(tmp_path / "cpu.max"), str(tmp_path / "none_")) == cores
-    old = tmp_path / "cfs_"
-    if len(text.split()) == 2:
-        for name, value in zip(("quota_us", "period_us"), text.split(), strict=True):
-            Path(f"{old}{name}").write_text(value)
-        assert cpu_quota(str(tmp_path / "none"), str(old)) == cores
 
 
 def test_sizes_count_what_removal_frees(tmp_path: Path) -> None:

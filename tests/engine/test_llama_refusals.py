@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -19,6 +20,7 @@ from loragraft.errors import (
     LoragraftError,
     OutOfMemoryError,
     TemplateError,
+    UnavailableError,
 )
 
 USER: list[Message] = [{"role": "user", "content": "lazy"}]
@@ -156,3 +158,32 @@ def test_a_load_that_hangs_is_ended(file: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(llama_check, "child_command", lambda *a: ["sleep", "60"])
     with pytest.raises(BundleError, match=r"0\.2 seconds"):
         check_loads(file, 511, timeout=0.2)
+
+
+@pytest.mark.parametrize("threads", [-1, 513, 100_000])
+def test_threads_that_llama_cpp_does_not_survive(file: Path, threads: int) -> None:
+    with pytest.raises(InputError, match="512"):
+        LlamaEngine(LocalModel(file, "model"), threads=threads)
+
+
+def test_a_closed_engine_says_so_and_one_that_computes_is_closed_afterwards(file: Path) -> None:
+    engine = load(file)
+    closing = Thread(target=engine.close)
+    with pytest.raises(UnavailableError, match="was closed"):
+        engine.chat(USER, Sampling(temperature=0), on_text=lambda *_: _closed_by(closing))
+    engine.close()
+    for use in (
+        lambda: engine.chat(USER, Sampling()),
+        lambda: engine.prompt_ids(USER),
+        lambda: engine.next_log_probs([1]),
+        lambda: engine.piece(1),
+        lambda: engine.literals,
+    ):
+        with pytest.raises(UnavailableError, match="was closed"):
+            use()
+
+
+def _closed_by(thread: Thread) -> None:
+    if thread.ident is None:
+        thread.start()
+    thread.join()

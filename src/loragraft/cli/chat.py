@@ -13,6 +13,7 @@ import click
 
 from loragraft.chat.commands import THINKING
 from loragraft.engine.protocol import Sampling
+from loragraft.engine.threads import MAX_THREADS
 
 if TYPE_CHECKING:
     from loragraft.chat.session import Session
@@ -52,7 +53,8 @@ DEFAULTS = Sampling(max_tokens=DEFAULT_TOKENS)
               help="Longest answer, thinking included.")  # fmt: skip
 @click.option("--context", type=click.IntRange(min=1),
               help="Tokens in all. [default: the model's, at most 8192]")  # fmt: skip
-@click.option("--threads", type=click.IntRange(min=0), default=0, help="[default: all cores]")
+@click.option("--threads", type=click.IntRange(0, MAX_THREADS), default=0,
+              help="[default: all cores]")  # fmt: skip
 @click.option("--quant", help="Which file of a bundle, such as Q4_K_M. [default: its first]")
 @click.option("--json", "as_json", is_flag=True, help="One JSON record a line for each answer.")
 def chat(

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from loragraft.chat.commands import THINKING
+from loragraft.engine.threads import MAX_THREADS
 
 DEFAULT_PORT = 8000
 """As llama-cpp-python's own server has it."""
@@ -26,7 +27,8 @@ DEFAULT_PORT = 8000
               help="Switch thinking, where the model's template knows it.")  # fmt: skip
 @click.option("--context", type=click.IntRange(min=1),
               help="Tokens in all. [default: the model's, at most 8192]")  # fmt: skip
-@click.option("--threads", type=click.IntRange(min=0), default=0, help="[default: all cores]")
+@click.option("--threads", type=click.IntRange(0, MAX_THREADS), default=0,
+              help="[default: all cores]")  # fmt: skip
 @click.option("--quant", help="Which file of a bundle, such as Q4_K_M. [default: its first]")
 def serve(
     bundle: Path,

@@ -34,7 +34,7 @@ _MARKS = {"first": "", "same": "same", "as meant": "as meant", "parts": "PARTS",
 @click.option("--scratch", type=PATH, help="Folder for stages made again. [default: temporary]")
 @click.option("--tokens", type=click.IntRange(1, 512), default=32, show_default=True,
               help="Most tokens of a sample.")  # fmt: skip
-@click.option("--threads", type=click.IntRange(0), default=0, help="0: one for each core.")
+@click.option("--threads", type=click.IntRange(0, 512), default=0, help="0: one for each core.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def trace(
     base: str,

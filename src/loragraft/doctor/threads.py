@@ -6,13 +6,12 @@ import os
 from typing import Any
 
 from loragraft.doctor.rows import Row, Surroundings, fine, note
+from loragraft.engine.threads import allowed_cores, cpu_quota
 
 
 def check_threads(surroundings: Surroundings) -> list[Row]:
     """Say how many cores there are, and what holds threads back from them."""
-    from loragraft.engine.threads import usable_cores
-
-    usable, machine = usable_cores(), os.cpu_count() or 1
+    usable, machine = allowed_cores(), os.cpu_count() or 1
     quota = cpu_quota()
     facts: dict[str, Any] = {"usable": usable, "machine": machine, "quota": quota}
     expected = "a thread for every core"
@@ -35,25 +34,3 @@ def check_threads(surroundings: Surroundings) -> list[Row]:
         step = f"Unset {' and '.join(limits)} where nothing else needs it."
         return [note("system.cores", words, expected, step, facts)]
     return [fine("system.cores", words, expected, facts=facts)]
-
-
-def cpu_quota(
-    v2: str = "/sys/fs/cgroup/cpu.max", v1: str = "/sys/fs/cgroup/cpu/cpu.cfs_"
-) -> float | None:
-    """Return how many cores' time a container may use, None where nothing limits it."""
-    try:
-        with open(v2, encoding="ascii") as file:
-            quota, period = file.read().split()
-    except (OSError, ValueError):
-        try:
-            with open(f"{v1}quota_us", encoding="ascii") as first:
-                quota = first.read().strip()
-            with open(f"{v1}period_us", encoding="ascii") as second:
-                period = second.read().strip()
-        except (OSError, ValueError):
-            return None
-    try:
-        cores = int(quota) / int(period)
-    except (ValueError, ZeroDivisionError):  # "max"
-        return None
-    return cores if cores > 0 else None

@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from loragraft.engine.interruption import signals_noted
 from loragraft.engine.llama_log import forget_log, keep_log_quiet, last_log_lines
-from loragraft.engine.threads import default_threads
-from loragraft.errors import BundleError, OutOfMemoryError, UnsupportedError
+from loragraft.engine.threads import choose_threads
+from loragraft.errors import (
+    BundleError,
+    OutOfMemoryError,
+    UnavailableError,
+    UnsupportedError,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,14 +52,18 @@ class LlamaModel:
             threads: Threads of the computation; 0 for all cores.
 
         Raises:
+            InputError: If there cannot be so many threads.
             BundleError: If llama.cpp cannot load it, with its own words.
             UnsupportedError: If it is no model that writes text.
             OutOfMemoryError: If there is no room for the context.
         """
+        threads = choose_threads(threads)
         import llama_cpp
 
         self._llama: Any = llama_cpp
         self._context: Any = None
+        self._noted: list[int] = []
+        self._busy = RLock()
         self.path, self.context = path, context
         keep_log_quiet()
         forget_log()
@@ -63,14 +73,13 @@ class LlamaModel:
             self._refuse_other_kinds()
             self._vocab = llama_cpp.llama_model_get_vocab(self._model)
             self.vocabulary = int(llama_cpp.llama_vocab_n_tokens(self._vocab))
-            self._open_context(threads or default_threads())
+            self._open_context(threads)
         except BaseException:
             self.close()
             raise
         self._memory = llama_cpp.llama_get_memory(self._context)
         self._held: list[int] = []
-        noted: list[int] = []
-        self._noted = noted
+        noted = self._noted
         self._abort = llama_cpp.ggml_abort_callback(lambda _: bool(noted))
         self._watched = False
 
@@ -123,9 +132,10 @@ class LlamaModel:
         room = len(data) + 8
         for _ in range(2):
             tokens = (ctypes.c_int32 * room)()
-            count = self._llama.llama_tokenize(
-                self._vocab, data, len(data), tokens, room, False, special
-            )
+            with self._open():
+                count = self._llama.llama_tokenize(
+                    self._vocab, data, len(data), tokens, room, False, special
+                )
             if count >= 0:
                 return list(tokens[:count])
             room = min(-count, 1 << 30)
@@ -136,18 +146,23 @@ class LlamaModel:
         size = 64
         while True:
             buffer = ctypes.create_string_buffer(size)
-            count = self._llama.llama_token_to_piece(self._vocab, token, buffer, size, 0, special)
+            with self._open():
+                count = self._llama.llama_token_to_piece(
+                    self._vocab, token, buffer, size, 0, special
+                )
             if count >= 0:
                 return buffer.raw[:count]
             size = -count
 
     def ends_answer(self, token: int) -> bool:
         """Whether llama.cpp itself counts a token among those that end an answer."""
-        return bool(self._llama.llama_vocab_is_eog(self._vocab, token))
+        with self._open():
+            return bool(self._llama.llama_vocab_is_eog(self._vocab, token))
 
     def is_control(self, token: int) -> bool:
         """Whether a token is a control token."""
-        return bool(self._llama.llama_vocab_is_control(self._vocab, token))
+        with self._open():
+            return bool(self._llama.llama_vocab_is_control(self._vocab, token))
 
     def read(self, tokens: Sequence[int], *, fresh: bool = False) -> int:
         """Bring the context to exactly these tokens, reading only what is new.
@@ -169,7 +184,8 @@ class LlamaModel:
             raise BundleError(f"{len(tokens)} tokens for a context of {self.context}.")
         # The last token is always computed, for its logits.
         known = 0 if fresh else min(_common(self._held, tokens), len(tokens) - 1)
-        known = self._keep(known)
+        with self._open():
+            known = self._keep(known)
         for start in range(known, len(tokens), BATCH):
             self._decode(tokens[start : start + BATCH])
         return known
@@ -196,9 +212,10 @@ class LlamaModel:
     def _decode(self, tokens: Sequence[int]) -> None:
         array = (ctypes.c_int32 * len(tokens))(*tokens)
         batch = self._llama.llama_batch_get_one(array, len(tokens))
-        self._watch_interruptions(len(tokens) > 1)
-        with signals_noted(self._noted) if self._watched else nullcontext():
-            status = self._llama.llama_decode(self._context, batch)
+        with self._open():
+            self._watch_interruptions(len(tokens) > 1)
+            with signals_noted(self._noted) if self._watched else nullcontext():
+                status = self._llama.llama_decode(self._context, batch)
         if status == ABORTED:
             raise KeyboardInterrupt
         if status != 0:
@@ -218,20 +235,35 @@ class LlamaModel:
             self._watched = watch
 
     def logits(self) -> NDArray[np.float32]:
-        """Return the logits after the last token read, shape [vocabulary]; valid until the next."""
+        """Return the logits after the last token read, shape [vocabulary]."""
         import numpy as np
 
-        pointer = self._llama.llama_get_logits_ith(self._context, -1)
-        return np.ctypeslib.as_array(pointer, (self.vocabulary,))
+        with self._open():  # copied: what llama.cpp shows is gone with the model
+            pointer = self._llama.llama_get_logits_ith(self._context, -1)
+            logits: NDArray[np.float32] = np.ctypeslib.as_array(pointer, (self.vocabulary,)).copy()
+        return logits
+
+    @contextmanager
+    def _open(self) -> Iterator[None]:
+        """Keep the model from being freed meanwhile.
+
+        Raises:
+            UnavailableError: If it was freed before.
+        """
+        with self._busy:
+            if not self._model:
+                raise UnavailableError(f"{self.path} was closed. Open it again.")
+            yield
 
     def close(self) -> None:
-        """Free context and model."""
-        if self._context:
-            self._llama.llama_free(self._context)
-            self._context = None
-        if self._model:
-            self._llama.llama_model_free(self._model)
-            self._model = None
+        """Free context and model, once nothing computes; what is asked of it then is an error."""
+        with self._busy:
+            if self._context:
+                self._llama.llama_free(self._context)
+                self._context = None
+            if self._model:
+                self._llama.llama_model_free(self._model)
+                self._model = None
 
 
 def _common(first: Sequence[int], second: Sequence[int]) -> int:
