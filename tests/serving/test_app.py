@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +47,6 @@ def heard_ids(served: Served) -> list[list[int]]:
     return prompts
 
 
-@pytest.fixture(scope="module")
-def qwen(talking_bundle: Callable[[str], Path]) -> Iterator[Served]:
-    served = serve(talking_bundle("qwen3"))
-    yield served
-    served.llama.close()
-
-
 @pytest.mark.parametrize("name", TALKING)
 def test_every_family_answers_and_stops_with_the_ids_of_transformers(
     name: str, talking: Callable[[str], Path], talking_bundle: Callable[[str], Path]
@@ -68,7 +61,7 @@ def test_every_family_answers_and_stops_with_the_ids_of_transformers(
         assert answer["choices"][0]["message"]["content"].strip() == SAYING
         assert answer["choices"][0]["finish_reason"] == "stop"
         assert answer["model"] == name
-    served.llama.close()
+    served.close()
 
 
 @pytest.mark.slow
@@ -84,7 +77,7 @@ def test_smollm2_answers_with_the_ids_of_transformers(
     assert answer["usage"]["prompt_tokens"] == len(prompts[0])
     assert "lighthouse" in answer["choices"][0]["message"]["content"]
     assert answer["choices"][0]["finish_reason"] == "stop"
-    served.llama.close()
+    served.close()
 
 
 def test_a_turn_end_that_llama_cpp_does_not_know_ends_answers(
@@ -98,7 +91,7 @@ def test_a_turn_end_that_llama_cpp_does_not_know_ends_answers(
     client = TestClient(served.app, base_url=URL)
     choice = ask(client, USER)["choices"][0]
     assert (choice["message"]["content"], choice["finish_reason"]) == (SAYING, "stop")
-    served.llama.close()
+    served.close()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -141,15 +134,6 @@ def test_models_are_named_without_their_path(qwen: Served) -> None:
     assert str(Path.cwd().anchor) + "tmp" not in answer.text
 
 
-def test_ending_the_server_ends_answers(talking_bundle: Callable[[str], Path]) -> None:
-    served = serve(talking_bundle("qwen2"))
-    client = TestClient(served.app, base_url=URL)
-    served.stop.set()
-    answer = ask(client, USER)
-    assert answer["usage"]["completion_tokens"] <= 1
-    served.llama.close()
-
-
 def test_no_web_page_may_ask_and_no_name_bent_to_this_machine(qwen: Served) -> None:
     client = TestClient(qwen.app, base_url=URL)
     preflight = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
@@ -177,7 +161,7 @@ def test_a_key_is_asked_for_and_origins_may_be_named(
     allowed = client.get("/v1/models", headers=header)
     assert allowed.status_code == 200
     assert allowed.headers["access-control-allow-origin"] == page
-    served.llama.close()
+    served.close()
 
 
 def test_a_conversation_the_template_refuses_is_answered_in_words(
@@ -188,7 +172,7 @@ def test_a_conversation_the_template_refuses_is_answered_in_words(
     answer = client.post(CHAT, json={"messages": [USER[0], USER[0]], **GREEDY})
     assert answer.status_code == 400
     assert "roles must alternate" in answer.text
-    served.llama.close()
+    served.close()
 
 
 def test_thinking_is_switched(
@@ -199,7 +183,7 @@ def test_thinking_is_switched(
     prompts = heard_ids(served)
     ask(TestClient(served.app, base_url=URL), USER)
     assert prompts == [prompt_ids(tokenizer, USER, enable_thinking=False)]
-    served.llama.close()
+    served.close()
 
 
 def test_a_file_without_a_template_is_refused(

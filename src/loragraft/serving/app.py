@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
@@ -15,20 +16,24 @@ from loragraft.engine.conversation import ChatTemplate
 from loragraft.engine.llama import check_file
 from loragraft.engine.llama_log import keep_log_quiet
 from loragraft.engine.llama_model import BATCH
-from loragraft.engine.threads import default_threads
+from loragraft.engine.threads import choose_threads
 from loragraft.errors import BundleError, MissingExtraError, TemplateError
+from loragraft.serving.answers import Answers
+from loragraft.serving.gate import Gate
+from loragraft.serving.refusal import error_body
+from loragraft.serving.requests import Asked, check_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fastapi import FastAPI
+    from starlette.requests import Request
 
 EXTRA, PURPOSE = "serve", "Serving a model"
 PACKAGES = ("fastapi", "uvicorn", "sse_starlette", "starlette_context", "pydantic_settings")
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1", "[::1]")
 CONFIG_VARIABLE = "CONFIG_FILE"
 """By this variable llama-cpp-python's server would take other settings than ours."""
-HTTP_BAD_REQUEST = 400
 NEUTRAL_PENALTY = 1.0
 """Of repetition, where a request does not say: the server's own 1.1 changes what was trained."""
 
@@ -60,15 +65,19 @@ class Served:
         app: What a web server runs.
         llama: The model, llama-cpp-python's ``Llama``.
         context: Tokens of its context.
-        stop: Set to end all answers at their next token.
+        answers: What makes its answers; its ``stop`` ends them all at their next token.
         notes: What a user should know.
     """
 
     app: FastAPI
     llama: Any
     context: int
-    stop: Event
+    answers: Answers
     notes: tuple[str, ...] = ()
+
+    def close(self) -> None:
+        """End all answers, and free the model once nothing computes any more."""
+        self.answers.close()
 
 
 def require_packages() -> None:
@@ -102,25 +111,24 @@ def build_app(model: LocalModel, serving: Serving) -> Served:
     stops = stop_tokens(checked.facts, model.stops)
     app = _create(model, serving, checked.context)
     llama = _current_model()
-    stop = Event()
-    llama.chat_handler = _chat_handler(checked.template, checked.prepare, serving.think)
-    llama.create_completion = _ending(
-        llama.create_completion, model.name, frozenset(stops.ids), stop
-    )
-    _guard(app, serving)
+    render = _renderer(checked.template, checked.prepare, serving.think)
+    llama.chat_handler = _chat_handler(render)
+    answers = Answers(llama, model.name, frozenset(stops.ids))
+    _answer_errors(app)
+    _guard(app, serving, answers.stop, _asked(llama, render, checked.context, answers))
     notes = [*stops.warnings, *checked.notes]
     if serving.think is not None and not checked.template.switches:
         notes.append(f"{model.name} has no switch for thinking in its chat template.")
-    return Served(app, llama, checked.context, stop, tuple(notes))
+    return Served(app, llama, checked.context, answers, tuple(notes))
 
 
 def _create(model: LocalModel, serving: Serving, context: int) -> FastAPI:
+    threads = choose_threads(serving.threads)
     _neutral_penalty()  # before the application reads the types of requests
     from llama_cpp.server.app import create_app
     from llama_cpp.server.settings import ModelSettings, ServerSettings
 
     keep_log_quiet()
-    threads = serving.threads or default_threads()
     # Without validation: that would fill what is not said from variables such as HOST or API_KEY.
     model_settings = ModelSettings.model_construct(
         model=str(model.gguf), model_alias=model.name, n_ctx=context, n_gpu_layers=0,
@@ -165,66 +173,73 @@ def _without_variable(name: str) -> Iterator[None]:
             os.environ[name] = before
 
 
-def _chat_handler(template: ChatTemplate, prepare: Callable[[str], str], think: bool | None) -> Any:  # noqa: ANN401 - its protocol is not exported
-    """Return a handler that renders conversations as the training did.
+def _renderer(
+    template: ChatTemplate, prepare: Callable[[str], str], think: bool | None
+) -> Callable[..., str]:
+    """Return what writes conversations as the training did.
 
     Args:
         template: The model's own.
         prepare: What its tokenizer does to a text before llama.cpp's sees it.
         think: Switch thinking, where the template knows it.
     """
-    from fastapi import HTTPException
+
+    def render(messages: Sequence[Any], **known: Any) -> str:  # noqa: ANN401 - tools
+        return prepare(template.render(messages, think=think, **known))
+
+    return render
+
+
+def _chat_handler(render: Callable[..., str]) -> Any:  # noqa: ANN401 - its protocol is not exported
+    """Return a handler that renders conversations as the training did."""
     from llama_cpp import llama_chat_format
 
-    def render(*, messages: Sequence[Any], **more: Any) -> Any:  # noqa: ANN401
+    def render_messages(*, messages: Sequence[Any], **more: Any) -> Any:  # noqa: ANN401
         known = {name: more[name] for name in ("tools", "functions") if more.get(name)}
-        try:
-            prompt = template.render(_plain(messages), think=think, **known)
-        except TemplateError as error:
-            raise HTTPException(HTTP_BAD_REQUEST, str(error)) from error
         # added_special: nothing is put in front of what the template wrote.
-        return llama_chat_format.ChatFormatterResponse(prompt=prepare(prompt), added_special=True)
+        return llama_chat_format.ChatFormatterResponse(
+            prompt=render(messages, **known), added_special=True
+        )
 
-    return llama_chat_format.chat_formatter_to_chat_completion_handler(render)
-
-
-def _plain(messages: Sequence[Any]) -> list[Any]:
-    """Return messages with their text parts joined: templates of text models expect one text."""
-    return [{**message, "content": _text(message.get("content"))} for message in messages]
+    return llama_chat_format.chat_formatter_to_chat_completion_handler(render_messages)
 
 
-def _text(content: Any) -> Any:  # noqa: ANN401 - as the client sent it
-    if not isinstance(content, list):
-        return content
-    return "".join(part.get("text", "") for part in content if part.get("type") == "text")
+def _asked(llama: Any, render: Callable[..., str], context: int, answers: Answers) -> Asked:  # noqa: ANN401 - llama_cpp.Llama
+    """Return what requests are checked against."""
+    import llama_cpp
+
+    vocabulary = llama._model.vocab
+
+    def tokenize(text: str) -> list[int]:
+        return list(llama.tokenize(text.encode(), add_bos=True, special=True))
+
+    def parses(grammar: str) -> bool:
+        # Without its sampler llama-cpp-python would hand on a null pointer and crash.
+        sampler = llama_cpp.llama_sampler_init_grammar(vocabulary, grammar.encode(), b"root")
+        if sampler:
+            llama_cpp.llama_sampler_free(sampler)
+        return bool(sampler)
+
+    return Asked(
+        render, answers.while_open(tokenize), context, llama.n_vocab(), answers.while_open(parses)
+    )
 
 
-def _ending(
-    create: Callable[..., Any], name: str, ends: frozenset[int], stop: Event
-) -> Callable[..., Any]:
-    """Return a way to complete that also ends at our stops, and when the server ends.
+def _answer_errors(app: FastAPI) -> None:
+    """Say errors in OpenAI's shape, those of the framework too."""
+    from starlette.exceptions import HTTPException
+    from starlette.responses import JSONResponse
 
-    It answers under the model's name; llama-cpp-python's own tells the path of the file.
-    """
-    from llama_cpp import StoppingCriteriaList
+    def say(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        body = error_body(error.status_code, str(error.detail))
+        return JSONResponse(body, error.status_code, error.headers)
 
-    def complete(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401
-        ended = False
-
-        def at_end(tokens: Any, logits: Any) -> bool:  # noqa: ANN401 - arrays
-            nonlocal ended  # asked once more after the last token, for the reason of the end
-            ended = ended or stop.is_set() or int(tokens[-1]) in ends
-            return ended
-
-        given = options.pop("stopping_criteria", None) or []
-        options.update(model=name, stopping_criteria=StoppingCriteriaList([*given, at_end]))
-        return create(*arguments, **options)
-
-    return complete
+    app.add_exception_handler(HTTPException, say)
 
 
-def _guard(app: FastAPI, serving: Serving) -> None:
-    """Let no web page of a browser ask that was not named.
+def _guard(app: FastAPI, serving: Serving, stop: Event, asked: Asked) -> None:
+    """Let only requests in that can be answered, and no web page that was not named.
 
     llama-cpp-python's server allows every origin. Without a key any page that the user visits
     could talk with the model; checking the host keeps out names that were bent to this machine.
@@ -234,6 +249,9 @@ def _guard(app: FastAPI, serving: Serving) -> None:
 
     open_to_all: Any = CORSMiddleware
     app.user_middleware = [kind for kind in app.user_middleware if kind.cls is not open_to_all]
+    # The last that is added is the first that is asked.
+    app.add_middleware(Gate, key=serving.api_key, stop=stop,
+                       check=partial(check_request, asked=asked))  # fmt: skip
     if serving.origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=list(serving.origins), allow_methods=["*"],

@@ -31,7 +31,7 @@ def run(served: Served, listening: socket.socket) -> None:
 
     class Server(uvicorn.Server):
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-            served.stop.set()
+            served.answers.stop.set()
             super().handle_exit(sig, frame)
 
     config = uvicorn.Config(
@@ -43,4 +43,4 @@ def run(served: Served, listening: socket.socket) -> None:
         return
     finally:
         listening.close()
-        served.llama.close()
+        served.close()
