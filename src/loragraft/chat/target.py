@@ -24,12 +24,14 @@ class Opening:
         quant: Which of a bundle's files.
         context: Tokens; None for the model's own.
         threads: Of the embedded engine; 0 for all cores.
+        gpu_layers: Of the embedded engine; None for all, where there is a GPU.
     """
 
     ollama: bool = False
     quant: str | None = None
     context: int | None = None
     threads: int = 0
+    gpu_layers: int | None = None
 
 
 def open_target(target: str, opening: Opening) -> ChatEngine:
@@ -53,6 +55,7 @@ def open_target(target: str, opening: Opening) -> ChatEngine:
         context=opening.context,
         threads=opening.threads,
         literal=True,
+        gpu_layers=opening.gpu_layers,
     )
 
 

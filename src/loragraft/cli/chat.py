@@ -55,6 +55,8 @@ DEFAULTS = Sampling(max_tokens=DEFAULT_TOKENS)
               help="Tokens in all. [default: the model's, at most 8192]")  # fmt: skip
 @click.option("--threads", type=click.IntRange(0, MAX_THREADS), default=0,
               help="[default: all cores]")  # fmt: skip
+@click.option("--gpu-layers", type=click.IntRange(min=0),
+              help="Layers on the GPU. [default: all, where llama.cpp sees one]")  # fmt: skip
 @click.option("--quant", help="Which file of a bundle, such as Q4_K_M. [default: its first]")
 @click.option("--json", "as_json", is_flag=True, help="One JSON record a line for each answer.")
 def chat(
@@ -67,6 +69,7 @@ def chat(
     quant: str | None,
     context: int | None,
     threads: int,
+    gpu_layers: int | None,
     as_json: bool,
     **settings: float | int | None,
 ) -> None:
@@ -85,7 +88,8 @@ def chat(
     check_sampling(sampling)
     question = _question(prompt)
     engines = open_all(
-        [target, *([compare] if compare else [])], Opening(ollama, quant, context, threads)
+        [target, *([compare] if compare else [])],
+        Opening(ollama, quant, context, threads, gpu_layers),
     )
     try:
         sessions = [

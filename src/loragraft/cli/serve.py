@@ -29,6 +29,8 @@ DEFAULT_PORT = 8000
               help="Tokens in all. [default: the model's, at most 8192]")  # fmt: skip
 @click.option("--threads", type=click.IntRange(0, MAX_THREADS), default=0,
               help="[default: all cores]")  # fmt: skip
+@click.option("--gpu-layers", type=click.IntRange(min=0),
+              help="Layers on the GPU. [default: all, where llama.cpp sees one]")  # fmt: skip
 @click.option("--quant", help="Which file of a bundle, such as Q4_K_M. [default: its first]")
 def serve(
     bundle: Path,
@@ -39,6 +41,7 @@ def serve(
     think: str,
     context: int | None,
     threads: int,
+    gpu_layers: int | None,
     quant: str | None,
 ) -> None:
     """Serve BUNDLE, or a .gguf file, by an OpenAI-compatible endpoint.
@@ -60,7 +63,9 @@ def serve(
     require_key(host, key)
     model = open_model(bundle, quant)
     with listen(host, port) as listening:  # before the model is loaded: a taken port is said now
-        served = build_app(model, Serving(context, threads, key, origins, THINKING[think]))
+        served = build_app(
+            model, Serving(context, threads, key, origins, THINKING[think], gpu_layers)
+        )
         print_warnings(served.notes)
         click.echo(f"{model.name} at {url_of(listening)}/v1 with a context of {served.context}")
         run(served, listening)

@@ -16,6 +16,7 @@ from loragraft.engine.composition import compose, composes
 from loragraft.engine.conversation import ChatTemplate, Literals
 from loragraft.engine.llama_answer import LlamaAnswer
 from loragraft.engine.llama_check import check_loads
+from loragraft.engine.llama_gpu import GpuLayers, choose_gpu_layers
 from loragraft.engine.llama_memory import require_model_memory
 from loragraft.engine.llama_model import LlamaModel
 from loragraft.engine.protocol import Message, OnText, Reply, Sampling
@@ -121,6 +122,7 @@ class LlamaEngine:
         context: int | None = None,
         threads: int = 0,
         literal: bool = False,
+        gpu_layers: int | None = 0,
     ) -> None:
         """Check the file, in a child process too, then load it.
 
@@ -130,6 +132,8 @@ class LlamaEngine:
             threads: 0 for all cores.
             literal: Whether control tokens' texts in messages stay texts. Without it the ids are
                 exactly those of transformers, which takes them as control tokens.
+            gpu_layers: Layers that a GPU computes; None for all, where there is one. The
+                processor's numbers are the same on every machine.
 
         Raises:
             BundleError: If the file is broken or cannot be loaded.
@@ -144,8 +148,11 @@ class LlamaEngine:
         self._template, self._space_first = checked.template, checked.space_first
         self.stops = stop_tokens(self.facts, model.stops)
         self._literal = literal
-        self._llama = LlamaModel(model.gguf, context=self._context, threads=threads)
-        self.notes = (*self.stops.warnings, *checked.notes)
+        layers = choose_gpu_layers(gpu_layers) if gpu_layers != 0 else GpuLayers(0)
+        self._llama = LlamaModel(
+            model.gguf, context=self._context, threads=threads, gpu_layers=layers.count
+        )
+        self.notes = (*self.stops.warnings, *checked.notes, *filter(None, [layers.note]))
 
     @property
     def name(self) -> str:

@@ -43,13 +43,14 @@ class LlamaModel:
         vocabulary: Number of tokens.
     """
 
-    def __init__(self, path: Path, *, context: int, threads: int) -> None:
+    def __init__(self, path: Path, *, context: int, threads: int, gpu_layers: int = 0) -> None:
         """Load a GGUF file whose header was found to be sound.
 
         Args:
             path: The file.
             context: Tokens of the context.
             threads: Threads of the computation; 0 for all cores.
+            gpu_layers: Layers that a GPU computes.
 
         Raises:
             InputError: If there cannot be so many threads.
@@ -68,7 +69,7 @@ class LlamaModel:
         keep_log_quiet()
         forget_log()
         llama_cpp.llama_backend_init()
-        self._model: Any = self._load()
+        self._model: Any = self._load(gpu_layers)
         try:
             self._refuse_other_kinds()
             self._vocab = llama_cpp.llama_model_get_vocab(self._model)
@@ -83,9 +84,9 @@ class LlamaModel:
         self._abort = llama_cpp.ggml_abort_callback(lambda _: bool(noted))
         self._watched = False
 
-    def _load(self) -> Any:  # noqa: ANN401 - an opaque pointer
+    def _load(self, gpu_layers: int) -> Any:  # noqa: ANN401 - an opaque pointer
         parameters = self._llama.llama_model_default_params()
-        parameters.n_gpu_layers = 0
+        parameters.n_gpu_layers = gpu_layers
         model = self._llama.llama_model_load_from_file(os.fsencode(self.path), parameters)
         if not model:
             raise BundleError(

@@ -14,6 +14,7 @@ from loragraft.checkpoint.bundle import LocalModel
 from loragraft.checkpoint.turn_ends import stop_tokens
 from loragraft.engine.conversation import ChatTemplate
 from loragraft.engine.llama import check_file
+from loragraft.engine.llama_gpu import choose_gpu_layers
 from loragraft.engine.llama_log import keep_log_quiet
 from loragraft.engine.llama_model import BATCH
 from loragraft.engine.threads import choose_threads
@@ -48,6 +49,7 @@ class Serving:
         api_key: What clients must send; None lets every program on this machine ask.
         origins: Web pages that browsers may let ask, beside none.
         think: Switch thinking, where the template knows it; None leaves it as it is.
+        gpu_layers: Layers that a GPU computes; None for all, where there is one.
     """
 
     context: int | None = None
@@ -55,6 +57,7 @@ class Serving:
     api_key: str | None = field(default=None, repr=False)
     origins: tuple[str, ...] = ()
     think: bool | None = None
+    gpu_layers: int | None = None
 
 
 @dataclass(frozen=True)
@@ -109,20 +112,21 @@ def build_app(model: LocalModel, serving: Serving) -> Served:
             "conversation. Add the chat_template to the checkpoint and export it again."
         )
     stops = stop_tokens(checked.facts, model.stops)
-    app = _create(model, serving, checked.context)
+    layers = choose_gpu_layers(serving.gpu_layers)
+    app = _create(model, serving, checked.context, layers.count)
     llama = _current_model()
     render = _renderer(checked.template, checked.prepare, serving.think)
     llama.chat_handler = _chat_handler(render)
     answers = Answers(llama, model.name, frozenset(stops.ids))
     _answer_errors(app)
     _guard(app, serving, answers.stop, _asked(llama, render, checked.context, answers))
-    notes = [*stops.warnings, *checked.notes]
+    notes = [*stops.warnings, *checked.notes, *filter(None, [layers.note])]
     if serving.think is not None and not checked.template.switches:
         notes.append(f"{model.name} has no switch for thinking in its chat template.")
     return Served(app, llama, checked.context, answers, tuple(notes))
 
 
-def _create(model: LocalModel, serving: Serving, context: int) -> FastAPI:
+def _create(model: LocalModel, serving: Serving, context: int, gpu_layers: int) -> FastAPI:
     threads = choose_threads(serving.threads)
     _neutral_penalty()  # before the application reads the types of requests
     from llama_cpp.server.app import create_app
@@ -131,7 +135,7 @@ def _create(model: LocalModel, serving: Serving, context: int) -> FastAPI:
     keep_log_quiet()
     # Without validation: that would fill what is not said from variables such as HOST or API_KEY.
     model_settings = ModelSettings.model_construct(
-        model=str(model.gguf), model_alias=model.name, n_ctx=context, n_gpu_layers=0,
+        model=str(model.gguf), model_alias=model.name, n_ctx=context, n_gpu_layers=gpu_layers,
         n_batch=min(BATCH, context), n_ubatch=min(BATCH, context), n_threads=threads,
         n_threads_batch=threads, logits_all=False, verbose=False,
     )  # fmt: skip
