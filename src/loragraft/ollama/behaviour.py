@@ -1,13 +1,13 @@
-"""How a registered model behaves: what it reads, what it expects next, where it stops."""
+"""How a registered model is asked, and whether it reads what the training wrote."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
-from loragraft.checkpoint.template import render
-from loragraft.engine.ollama_server import Chance, OllamaServer
+from loragraft.checkpoint.template import compile_template
+from loragraft.engine.ollama_server import OllamaServer
 from loragraft.engine.protocol import Message, Reply, Sampling
 from loragraft.errors import TemplateError
 from loragraft.ollama.compose import Composed
@@ -18,17 +18,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-LOG_PROB_TOLERANCE = 1.0
-"""Nats that the log-probability of a likely next token may differ from llama.cpp's here. Measured
-on SmolLM2's Q4_K_M over these probes: token by token instead of a batch 0.34, other kernels of the
-weights 0.42, without flash attention 0.35, keys and values in q8_0 0.58; the base instead of its
-fine-tune, in Q4_1, 9.8 and more. A template or BOS that is wrong is told by text and count."""
-LIKELY = 0.02
-"""Candidates below this probability are left out: their logarithm is mostly noise."""
-CANDIDATES = 20
-"""As many as Ollama gives."""
-LOOKED_AT = 400
-"""Of our own candidates: a token that is likely there and not among these is a difference."""
 ANSWER_TOKENS = 256
 """In which one of the answers has to end by itself."""
 
@@ -86,12 +75,18 @@ def training_text(
         return _by_go(composed, messages, think)
     switches = {} if think is None else {"enable_thinking": think, "thinking": think}
     try:
-        text = render(
-            facts.template, whole, add_generation_prompt=True, **facts.variables, **switches
+        text = _reader(facts.template)(
+            whole, add_generation_prompt=True, **facts.variables, **switches
         )
     except TemplateError:
         return None
     return text.removeprefix(facts.bos) if facts.add_bos and facts.bos else text
+
+
+@lru_cache(maxsize=4)
+def _reader(template: str) -> Callable[..., str]:
+    """Read a template once for all conversations."""
+    return compile_template(template)
 
 
 def _by_go(
@@ -123,7 +118,7 @@ def check_rendering(server: OllamaServer, tag: str, composed: Composed) -> Check
     expected = "the same text as the training's template"
     announced = _announced(composed)
     same, other = 0, []
-    options = {"num_ctx": _context(composed)}
+    options = {"num_ctx": context_of(composed)}
     for conversation in conversations():
         if conversation.joined or (conversation.name, None) in announced:
             continue
@@ -153,28 +148,10 @@ def _plain(messages: Sequence[Mapping[str, Any]]) -> list[Message]:
     return [{"role": str(m["role"]), "content": str(m["content"])} for m in messages]
 
 
-def _context(composed: Composed) -> int:
+def context_of(composed: Composed) -> int:
+    """Return the context that the model is asked with, in tokens."""
     found = composed.modelfile.value("num_ctx")
     return found if isinstance(found, int) else 4096
-
-
-def check_expectation(
-    server: OllamaServer, tag: str, composed: Composed, reference: Reference
-) -> list[Check]:
-    """Are prompts as long, and next tokens as likely, as in llama.cpp on the bundle's own file?"""
-    differences: list[float] = []
-    lengths: list[tuple[int, int]] = []
-    for probe in PROBES:
-        ids = _training_ids(composed, probe, reference)
-        if ids is None:
-            continue
-        answer = server.probe(tag, probe, CANDIDATES, options={"num_ctx": _context(composed)})
-        if answer.prompt_tokens:
-            lengths.append((answer.prompt_tokens, len(ids)))
-        if answer.chances:
-            likely = reference.next_log_probs(ids)
-            differences.append(difference(answer.chances, likely, reference))
-    return [_judge_lengths(lengths, composed), _judge_differences(differences)]
 
 
 def as_served(composed: Composed, probe: Sequence[Message]) -> list[Message]:
@@ -188,74 +165,3 @@ def as_served(composed: Composed, probe: Sequence[Message]) -> list[Message]:
     if modelfile.system and modelfile.system != default and probe[0]["role"] != "system":
         before.insert(0, {"role": "system", "content": modelfile.system})
     return [*before, *probe]
-
-
-def _training_ids(
-    composed: Composed, probe: Sequence[Message], reference: Reference
-) -> list[int] | None:
-    """Return the ids that the training had for a conversation as this model is asked it."""
-    try:
-        return reference.prompt_ids(as_served(composed, probe))
-    except TemplateError:
-        return None
-
-
-def _judge_lengths(lengths: Sequence[tuple[int, int]], composed: Composed) -> Check:
-    expected = "as many tokens as the training's tokenizer and template give"
-    if not lengths:
-        return Check("tokens", "skipped", "the server counts no tokens of prompts", expected)
-    other = [(found, wanted) for found, wanted in lengths if found != wanted]
-    if not other:
-        said = ", ".join(str(found) for found, _ in lengths)
-        return Check("tokens", "pass", f"prompts of {said} tokens, the same", expected)
-    found, wanted = other[0]
-    step = "Register it again with --replace."
-    if found == wanted + 1:
-        bos = repr(composed.facts.bos) if composed.facts.bos else "a BOS"
-        step = f"One too many: {bos} stands twice at the beginning. {step}"
-    return Check("tokens", "fail", f"{found} tokens instead of {wanted}", expected, step)
-
-
-def difference(
-    chances: Sequence[Chance], log_probs: NDArray[np.float32], reference: Reference
-) -> float:
-    """Return the largest difference in log-probability among likely tokens, in nats.
-
-    Args:
-        chances: The server's likeliest tokens.
-        log_probs: Of every token, here.
-        reference: Whose tokens these are.
-    """
-    ours: dict[bytes, float] = {}
-    for token in log_probs.argsort()[::-1][:LOOKED_AT]:
-        ours.setdefault(reference.piece(int(token)), float(log_probs[token]))
-    theirs = {chance.raw: chance.log_prob for chance in reversed(chances)}
-    return max(_differences(theirs, ours), default=math.inf)
-
-
-def _differences(theirs: Mapping[bytes, float], ours: Mapping[bytes, float]) -> Iterator[float]:
-    least = math.log(LIKELY)
-    for raw, found in theirs.items():
-        if found >= least:
-            yield abs(found - ours.get(raw, -math.inf))
-    for raw, wanted in ours.items():
-        # Twice as likely as the bound: below it, it may just be missing from the server's list.
-        if wanted >= least + math.log(2):
-            yield abs(theirs.get(raw, -math.inf) - wanted)
-
-
-def _judge_differences(found: Sequence[float]) -> Check:
-    expected = f"log-probabilities within {LOG_PROB_TOLERANCE} nats of llama.cpp's on the bundle"
-    if not found:
-        said = "this server gives no log-probabilities"
-        return Check("log-probabilities", "skipped", said, expected)
-    worst = max(found)
-    said = f"at most {worst:.3f} nats apart on {len(found)} prompts"
-    details = {"nats": [round(value, 4) if math.isfinite(value) else str(value) for value in found]}
-    if worst <= LOG_PROB_TOLERANCE:
-        return Check("log-probabilities", "pass", said, expected, "", details)
-    step = (
-        "The server runs another model, or gives it other tokens. Register it again with "
-        "--replace; if that does not help, loragraft trace names the stage."
-    )
-    return Check("log-probabilities", "fail", said, expected, step, details)

@@ -12,8 +12,9 @@ from loragraft.checkpoint.bundle import LocalModel
 from loragraft.engine.ollama_server import OllamaServer
 from loragraft.errors import InputError, OutOfMemoryError
 from loragraft.ollama.answering import check_answer
-from loragraft.ollama.behaviour import Reference, check_expectation, check_rendering
+from loragraft.ollama.behaviour import Reference, check_rendering
 from loragraft.ollama.compose import Composed
+from loragraft.ollama.expectation import check_expectation
 from loragraft.ollama.finding import Check
 from loragraft.ollama.held import (
     check_blob,
