@@ -14,6 +14,7 @@ from loragraft.cli.ollama import ollama
 from loragraft.engine import llama
 from loragraft.errors import BundleError, InputError, LoragraftError, UnavailableError
 from loragraft.ollama.modelfile import parse_modelfile
+from loragraft.ollama.record import Record, Registered
 from tests.support.ollama_server import OllamaStandIn
 
 
@@ -63,6 +64,24 @@ def test_the_whole_way(server: OllamaStandIn, bundle: str) -> None:
     assert "Removed: mine:latest" in invoke(0, "remove", "mine")
     assert "has registered nothing" in invoke(0, "list")
     assert server.names() == []
+
+
+def test_list_without_a_server_shows_what_is_noted(
+    server: OllamaStandIn, bundle: str, tmp_path: Path
+) -> None:
+    away = "http://127.0.0.1:9"
+    entry = Registered(away, "mine:latest", bundle, "qwen2.F16.gguf", "0" * 64, None, "1", "2",
+                       "0.32.15", "2026-01-01T00:00:00+00:00")  # fmt: skip
+    Record(tmp_path / "state").put(entry)
+    for words in (["list", "--host", away], ["list", "--host", away, "--json"]):
+        result = CliRunner().invoke(ollama, words)
+        assert isinstance(result.exception, UnavailableError)
+        assert result.exception.exit_code == 3
+        assert "mine:latest" in result.stdout
+        assert "server not reached" in " ".join(result.stdout.split())
+    listed = json.loads(result.stdout)
+    assert (listed["reached"], listed["models"][0]["of_bundle"]) == (False, "changed")
+    assert json.loads(invoke(0, "list", "--json"))["reached"] is True
 
 
 def test_modelfile_is_printed_and_written(bundle: str, tmp_path: Path) -> None:

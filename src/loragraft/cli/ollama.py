@@ -13,6 +13,7 @@ import click
 if TYPE_CHECKING:
     from loragraft.artifact.progress import Progress
     from loragraft.engine.ollama_server import OllamaServer
+    from loragraft.ollama.listing import Listed
     from loragraft.ollama.overrides import Overrides
     from loragraft.ollama.proof import Proof
 
@@ -218,15 +219,25 @@ def verify(
 @_JSON
 def list_(host: str | None, as_json: bool) -> None:
     """List what loragraft registered, and whether it still matches its bundle."""
-    from loragraft.cli.output import print_json, print_table
     from loragraft.engine.ollama_server import OllamaServer
-    from loragraft.ollama.listing import list_registered
+    from loragraft.errors import UnavailableError
+    from loragraft.ollama.listing import list_noted, list_registered
 
     with OllamaServer(host) as server:
-        found = list_registered(server)
-        url = server.url
+        try:
+            found = list_registered(server)
+        except UnavailableError:
+            _print_listed(server.url, list_noted(server.url), False, as_json)
+            raise  # ends with 3
+        _print_listed(server.url, found, True, as_json)
+
+
+def _print_listed(url: str, found: list[Listed], reached: bool, as_json: bool) -> None:
+    from loragraft.cli.output import print_json, print_table
+
     if as_json:
-        print_json({"server": url, "models": [listed.to_json() for listed in found]})
+        models = [listed.to_json() for listed in found]
+        print_json({"server": url, "reached": reached, "models": models})
         return
     rows = [
         [one.entry.tag, one.server, one.bundle, one.entry.bundle, one.entry.registered]

@@ -12,7 +12,7 @@ from loragraft.engine.ollama_server import OllamaServer
 from loragraft.errors import LoragraftError
 from loragraft.ollama.record import Record, Registered
 
-OnServer = Literal["as registered", "changed", "gone"]
+OnServer = Literal["as registered", "changed", "gone", "server not reached"]
 OfBundle = Literal["matches", "changed", "gone", "not a bundle"]
 
 
@@ -22,7 +22,7 @@ class Listed:
 
     Attributes:
         entry: What was noted when it was registered.
-        server: What the server has under its name now.
+        server: What the server has under its name now, if it was asked.
         bundle: Whether the bundle's checksum list still names the uploaded file.
     """
 
@@ -47,6 +47,14 @@ def list_registered(server: OllamaServer, record: Record | None = None) -> list[
     return [
         Listed(entry, _on_server(entry, there), _of_bundle(entry))
         for entry in (record or Record()).models(server.url)
+    ]
+
+
+def list_noted(url: str, record: Record | None = None) -> list[Listed]:
+    """Return what is noted of a server that cannot be asked."""
+    return [
+        Listed(entry, "server not reached", _of_bundle(entry))
+        for entry in (record or Record()).models(url)
     ]
 
 
