@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ from loragraft.engine.ollama_server import OllamaServer
 from loragraft.ollama.record import Record
 from tests.support.ollama_server import OllamaStandIn
 from tests.support.ollama_store import NEW, OLD, Generation
+from tests.support.shared import build_once
+from tests.support.talking import LLAMA2, build_bundle
 
 
 @pytest.fixture
@@ -26,6 +29,24 @@ def model(talking_bundle: Callable[[str], Path], tmp_path: Path) -> LocalModel:
 def with_bos(talking_bundle: Callable[[str], Path], tmp_path: Path) -> LocalModel:
     """A pico bundle whose engines add a BOS by themselves."""
     return _own(talking_bundle("llama"), tmp_path)
+
+
+@pytest.fixture
+def unwritten_bos(
+    talking: Callable[[str], Path], shared_folder: Path, tmp_path: Path
+) -> LocalModel:
+    """The same, but its template writes no BOS: what it was trained on had one all the same."""
+
+    def build(folder: Path) -> Path:
+        checkpoint = folder / "checkpoint"
+        shutil.copytree(talking("llama"), checkpoint)
+        path = checkpoint / "tokenizer_config.json"
+        settings = json.loads(path.read_text())
+        settings["chat_template"] = LLAMA2.replace("bos_token", "''")
+        path.write_text(json.dumps(settings))
+        return build_bundle(checkpoint, folder / "zephyr")
+
+    return _own(build_once(shared_folder / "unwritten-bos", build) / "zephyr", tmp_path)
 
 
 @pytest.fixture

@@ -143,6 +143,7 @@ class OllamaStandIn:
             text = self.rendered(model, kept, body.get("think"))
             ids = self.runner.tokenize(path, context, text)
             ids = [*second, *ids] if self.faults.get("double_bos") else ids
+            ids = ids[1:] if self.faults.get("no_bos") else ids
             if len(ids) < context:
                 break
             if self.generation.refuses_long and body.get("truncate") is False:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from loragraft.checkpoint.bundle import LocalModel
 from loragraft.checkpoint.gguf_chat import ChatFacts, read_chat_facts
+from loragraft.checkpoint.template import render
 from loragraft.checkpoint.turn_ends import StopTokens, stop_tokens
 from loragraft.errors import TemplateError
 from loragraft.ollama.modelfile import Modelfile
@@ -101,6 +102,33 @@ def _parameters(
         yield STOP, text
 
 
+def unwritten_bos_note(facts: ChatFacts) -> str:
+    """Return what to say of a BOS that engines add and the chat template does not write.
+
+    A training that tokenizes the rendered text has it as well; one by apply_chat_template has none.
+    Nothing in the file tells the two apart.
+    """
+    bos = repr(facts.bos) if facts.bos else "BOS"
+    return (
+        f"the server puts one {bos} before the prompt, apply_chat_template gives none; harmless "
+        'if training tokenized rendered text, as TRL\'s "text" datasets do; otherwise set '
+        "add_bos_token to false and take BOS out of tokenizer.json's post_processor in the "
+        "adapter's tokenizer, and export again"
+    )
+
+
+def _writes_bos(facts: ChatFacts) -> bool:
+    """Whether the template writes the BOS that engines add, if they add any."""
+    if facts.template is None or not facts.add_bos or not facts.bos:
+        return True
+    asked = [{"role": "user", "content": "Hello."}]
+    try:
+        text = render(facts.template, asked, add_generation_prompt=True, **facts.variables)
+    except TemplateError:
+        return True  # nothing is known: the proof counts
+    return text.startswith(facts.bos)
+
+
 def _notes(
     facts: ChatFacts, stops: StopTokens, wanted: Overrides, translation: Translation | None
 ) -> Iterator[str]:
@@ -112,6 +140,8 @@ def _notes(
         )
     else:
         yield from translation.notes
+        if not _writes_bos(facts):
+            yield unwritten_bos_note(facts)
     context = wanted.plain.get("num_ctx")
     if facts.context_length and isinstance(context, int) and context > facts.context_length:
         yield (

@@ -9,7 +9,7 @@ from loragraft.checkpoint.gguf_chat import ChatFacts
 from loragraft.engine.ollama_server import OllamaServer
 from loragraft.errors import TemplateError
 from loragraft.ollama.behaviour import PROBES, Reference, as_served, context_of
-from loragraft.ollama.compose import Composed
+from loragraft.ollama.compose import Composed, unwritten_bos_note
 from loragraft.ollama.distance import Distance, distance
 from loragraft.ollama.finding import Check
 
@@ -30,8 +30,9 @@ AGAIN = "Register it again with --replace."
 
 @dataclass(frozen=True)
 class _Asked:
-    """One probe: what the server should have read, and did."""
+    """One probe: what the training's ids were, what the server should have read, and did."""
 
+    trained: Sequence[int]
     wanted: Sequence[int]
     counted: int
     distance: Distance | None
@@ -42,8 +43,11 @@ def check_expectation(
 ) -> list[Check]:
     """Are prompts as long, and next tokens as likely, as in llama.cpp on the bundle's own file?"""
     asked = list(_ask(server, tag, composed, reference))
-    distances = [one.distance for one in asked if one.distance is not None]
-    return [_judge_lengths(asked, composed.facts), _judge_distances(distances)]
+    checks = [_judge_lengths(asked, composed.facts)]
+    if checks[0].verdict != "fail" and any(len(one.wanted) > len(one.trained) for one in asked):
+        expected = "the BOS that the training had, no more"
+        checks.append(Check("BOS", "warn", unwritten_bos_note(composed.facts), expected))
+    return [*checks, _judge_distances([one.distance for one in asked if one.distance is not None])]
 
 
 def _ask(
@@ -51,15 +55,28 @@ def _ask(
 ) -> Iterator[_Asked]:
     for probe in PROBES:
         try:
-            wanted = reference.prompt_ids(as_served(composed, probe))
+            trained = reference.prompt_ids(as_served(composed, probe))
         except TemplateError:
             continue
         options = {"num_ctx": context_of(composed)}
         answer = server.probe(tag, probe, CANDIDATES, options=options)
+        wanted = _wanted(composed.facts, trained, answer.prompt_tokens)
         found = None
         if answer.chances:
             found = distance(answer.chances, reference.next_log_probs(wanted), reference)
-        yield _Asked(wanted, answer.prompt_tokens, found)
+        yield _Asked(trained, wanted, answer.prompt_tokens, found)
+
+
+def _wanted(facts: ChatFacts, trained: list[int], counted: int) -> list[int]:
+    """Return the ids that the server should have read, by what the file asks of engines.
+
+    A server that was seen to leave out the BOS which the template does not write reads what
+    apply_chat_template gives.
+    """
+    begun = bool(trained) and trained[0] == facts.bos_id
+    if not facts.add_bos or facts.bos_id is None or begun or counted == len(trained):
+        return trained
+    return [facts.bos_id, *trained]
 
 
 def _judge_lengths(asked: Sequence[_Asked], facts: ChatFacts) -> Check:
@@ -74,10 +91,16 @@ def _judge_lengths(asked: Sequence[_Asked], facts: ChatFacts) -> Check:
     found, wanted = other[0].counted, other[0].wanted
     step = AGAIN
     if found == len(wanted) + 1:
-        bos = repr(facts.bos) if facts.bos else "a BOS"
-        step = f"One too many: {bos} stands twice at the beginning. {step}"
+        step = f"{_why_one_more(facts, wanted)} {step}"
     said = f"{found} tokens instead of {len(wanted)}"
     return Check("tokens", "fail", said, expected, step)
+
+
+def _why_one_more(facts: ChatFacts, wanted: Sequence[int]) -> str:
+    bos = repr(facts.bos) if facts.bos else "a BOS"
+    if wanted and wanted[0] == facts.bos_id:
+        return f"One too many: {bos} stands twice at the beginning."
+    return f"One too many: probably {bos}, which neither the file nor its template asks for."
 
 
 def _judge_distances(found: Sequence[Distance]) -> Check:
