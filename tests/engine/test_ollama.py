@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from loragraft.engine import ollama_transport
-from loragraft.engine.ollama import OllamaEngine
+from loragraft.engine.ollama import DEFAULT_CONTEXT, OllamaEngine, _context
 from loragraft.engine.ollama_server import OllamaServer
+from loragraft.engine.ollama_shown import parse_shown
 from loragraft.engine.protocol import ChatEngine, Message, Sampling
 from loragraft.errors import InputError, LoragraftError, UnavailableError
 from tests.support.ollama_server import OllamaStandIn
@@ -184,3 +185,9 @@ def test_rendering_and_next_tokens(engine: OllamaEngine, stand_in: OllamaStandIn
         assert len(chances) == 5
         assert chances[0].text == "The"
         assert chances[0].log_prob > chances[1].log_prob
+
+
+@pytest.mark.parametrize("said", ["nan", "inf", "-inf", "-1", "0", "1e300", "many"])
+def test_a_context_that_is_none_is_not_taken(said: str) -> None:
+    assert _context(parse_shown(f"num_ctx                        {said}")) == DEFAULT_CONTEXT
+    assert _context(parse_shown("num_ctx                        2048")) == 2048

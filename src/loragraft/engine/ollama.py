@@ -19,6 +19,9 @@ BYTES_PER_TOKEN = 16
 """No honest text has more on average: English has about 4, indented code 8. A server that counts
 fewer tokens than that has cut the conversation."""
 
+MOST_CONTEXT = 2**31 - 1
+"""Tokens that llama.cpp can count; a server stores any number, also one that is none."""
+
 TURN_TOKENS = 32
 """More than any template writes around a message."""
 
@@ -193,8 +196,10 @@ def _size(messages: Sequence[Message]) -> int:
 
 
 def _context(shown: Shown) -> int:
+    """Return a model's own context; what is no number of tokens is as good as none."""
     found = [value for name, value in shown.elements() if name == "num_ctx"]
-    return int(found[0]) if found and isinstance(found[0], float) else DEFAULT_CONTEXT
+    usable = found and isinstance(found[0], float) and 1 <= found[0] <= MOST_CONTEXT
+    return int(found[0]) if usable else DEFAULT_CONTEXT
 
 
 def _finish(heard: _Heard, max_tokens: int) -> Finish:
