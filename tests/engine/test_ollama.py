@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,24 +15,29 @@ from loragraft.engine.ollama_shown import parse_shown
 from loragraft.engine.protocol import ChatEngine, Message, Sampling
 from loragraft.errors import InputError, LoragraftError, UnavailableError
 from tests.support.ollama_server import OllamaStandIn
-from tests.support.ollama_store import ANCIENT, CHATML, NEW, OLD
+from tests.support.ollama_store import ANCIENT, NEW, OLD
+from tests.support.talking import SAYING
 
 GREEDY = Sampling(temperature=0, max_tokens=24)
 QUESTION: list[Message] = [{"role": "user", "content": "What is the capital of France?"}]
+LLAMA2_GO = (
+    '{{ range .Messages }}{{ if eq .Role "user" }}[INST] {{ .Content }} [/INST]'
+    "{{ else }} {{ .Content }} </s>{{ end }}{{ end }}"
+)
 
 
 @pytest.fixture(scope="module")
 def stand_in(
-    tmp_path_factory: pytest.TempPathFactory, smollm2_bundle: Path
+    tmp_path_factory: pytest.TempPathFactory, talking_bundle: Callable[[str], Path]
 ) -> Iterator[OllamaStandIn]:
-    """A server with the bundle under "m"; ChatML without a default system prompt."""
+    """A server with a bundle under "m" that says one sentence."""
     with OllamaStandIn(tmp_path_factory.mktemp("server")) as server:
         with OllamaServer(server.url) as client:
-            path = next(smollm2_bundle.glob("*.gguf"))
+            path = next(talking_bundle("llama").glob("*.gguf"))
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
             client.upload(path, digest)
-            parameters = {"num_ctx": 512, "stop": ["<|im_end|>"]}
-            client.create("m", {"template": CHATML, "parameters": parameters}, digest)
+            parameters = {"num_ctx": 512, "stop": ["</s>"]}
+            client.create("m", {"template": LLAMA2_GO, "parameters": parameters}, digest)
         yield server
 
 
@@ -53,11 +58,11 @@ def test_an_answer(engine: OllamaEngine) -> None:
     heard: list[tuple[str, bool]] = []
     as_protocol: ChatEngine = engine
     reply = as_protocol.chat(QUESTION, GREEDY, on_text=lambda text, t: heard.append((text, t)))
-    assert "Paris" in reply.text
+    assert SAYING in reply.text
     assert "".join(text for text, _ in heard) == reply.text
     assert not any(thinking for _, thinking in heard)
     assert (reply.finish, reply.thinking) == ("stop", "")
-    assert reply.prompt_tokens > 5 < reply.tokens
+    assert reply.prompt_tokens > reply.tokens > 3
     assert reply.tokens_per_second is not None
     assert (engine.name, engine.context) == ("m", 512)
 
@@ -69,7 +74,7 @@ def test_everything_is_said_and_the_models_own_stops_are_kept(
     options = stand_in.bodies[-1]["options"]
     assert options == {
         "temperature": 0.7, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "repeat_penalty": 1.0,
-        "seed": -1, "num_predict": 1, "num_ctx": 512, "stop": ["<|im_end|>", "END"],
+        "seed": -1, "num_predict": 1, "num_ctx": 512, "stop": ["</s>", "END"],
     }  # fmt: skip
 
 
@@ -83,10 +88,10 @@ def test_the_same_answer_from_servers_with_other_defaults(
 
 def test_why_an_answer_ends(engine: OllamaEngine, stand_in: OllamaStandIn) -> None:
     assert engine.chat(QUESTION, Sampling(temperature=0, max_tokens=2)).finish == "length"
-    assert engine.chat(QUESTION, Sampling(temperature=0, stop=("Paris",))).finish == "stop"
+    assert engine.chat(QUESTION, Sampling(temperature=0, stop=("well",))).finish == "stop"
     stand_in.faults["endless"] = True
     with OllamaServer(stand_in.url) as server:
-        small = OllamaEngine("m", server, context=48)
+        small = OllamaEngine("m", server, context=64)
         assert small.chat(QUESTION, Sampling(temperature=0, max_tokens=500)).finish == "context"
 
 
@@ -97,13 +102,13 @@ def test_an_interruption_keeps_what_was_said(engine: OllamaEngine) -> None:
     reply = engine.chat(QUESTION, GREEDY, on_text=interrupt)
     assert reply.finish == "cancelled"
     assert reply.text
-    assert "Paris" in engine.chat(QUESTION, GREEDY).text
+    assert SAYING in engine.chat(QUESTION, GREEDY).text
 
 
 def test_thinking_is_refused_where_the_template_knows_none(engine: OllamaEngine) -> None:
     with pytest.raises(InputError, match=r"does not support thinking.*--think"):
         engine.chat(QUESTION, GREEDY, think=True)
-    assert "Paris" in engine.chat(QUESTION, GREEDY, think=False).text
+    assert SAYING in engine.chat(QUESTION, GREEDY, think=False).text
 
 
 @pytest.mark.parametrize("generation", [ANCIENT, OLD, NEW])
@@ -127,7 +132,7 @@ def test_a_conversation_that_outgrows_the_context_is_noticed(stand_in: OllamaSta
         talk.append({"role": "assistant", "content": "It is wide."})
 
     with OllamaServer(stand_in.url) as server:
-        engine = OllamaEngine("m", server, context=160)
+        engine = OllamaEngine("m", server, context=400)
         turn()
         turn()
         with pytest.raises(InputError, match=r"would drop the beginning.*/reset"):
@@ -177,13 +182,12 @@ def test_a_model_that_is_not_there(stand_in: OllamaStandIn) -> None:
 def test_rendering_and_next_tokens(engine: OllamaEngine, stand_in: OllamaStandIn) -> None:
     with OllamaServer(stand_in.url) as server:
         text = server.render("m", QUESTION)
-        assert text == (
-            "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n"
-        )
+        assert text == "[INST] What is the capital of France? [/INST]"
         chances = server.next_tokens("m", QUESTION, 5)
         assert chances is not None
         assert len(chances) == 5
-        assert chances[0].text == "The"
+        assert SAYING.startswith(chances[0].text.strip())
+        assert chances[0].text.strip()
         assert chances[0].log_prob > chances[1].log_prob
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,9 @@ import pytest
 from loragraft.checkpoint.bundle import LocalModel, open_model
 from loragraft.engine import llama
 from loragraft.engine.ollama_server import OllamaServer
+from loragraft.ollama import compose
 from loragraft.ollama.record import Record
+from loragraft.ollama.template import Translation, translate
 from tests.support.ollama_server import OllamaStandIn
 from tests.support.ollama_store import NEW, OLD, Generation
 from tests.support.shared import build_once
@@ -121,3 +123,21 @@ def connect() -> Iterator[Callable[[OllamaStandIn], OllamaServer]]:
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Load sound files without trying them in a child process before."""
     monkeypatch.setattr(llama, "check_loads", lambda *_: None)
+
+
+_TRANSLATED: dict[tuple[object, ...], Translation] = {}
+
+
+@pytest.fixture(autouse=True)
+def translated_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Translate each template once for all registrations: it is learnt from many conversations."""
+
+    def cached(
+        template: str, *, variables: Mapping[str, str], strip_bos: str | None = None
+    ) -> Translation:
+        key = (template, *sorted(variables.items()), strip_bos)
+        if key not in _TRANSLATED:
+            _TRANSLATED[key] = translate(template, variables=variables, strip_bos=strip_bos)
+        return _TRANSLATED[key]
+
+    monkeypatch.setattr(compose, "translate", cached)

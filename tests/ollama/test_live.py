@@ -1,4 +1,4 @@
-"""The whole way on SmolLM2: on a stand-in, and on a live server where OLLAMA_HOST is set."""
+"""The whole way: a pico on a stand-in, and SmolLM2 on a live server where OLLAMA_HOST is set."""
 
 from __future__ import annotations
 
@@ -46,6 +46,14 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OllamaSer
             yield found
 
 
+@pytest.fixture
+def served(request: pytest.FixtureRequest) -> tuple[LocalModel, str]:
+    """A bundle, and a word of its answer."""
+    if request.node.callspec.params["server"] == "live":
+        return request.getfixturevalue("smollm2"), "Paris"
+    return request.getfixturevalue("model"), "well"
+
+
 def names(server: OllamaServer) -> list[dict[str, Any]]:
     """Return what the server lists, without times."""
     listed = ({key: one[key] for key in ("name", "digest")} for one in server.models())
@@ -54,25 +62,26 @@ def names(server: OllamaServer) -> list[dict[str, Any]]:
 
 @pytest.mark.slow
 def test_register_verify_chat_replace_remove(
-    server: OllamaServer, smollm2: LocalModel, record: Record
+    server: OllamaServer, served: tuple[LocalModel, str], record: Record
 ) -> None:
+    model, word = served
     before = names(server)
-    first = Overrides(parameters={"num_ctx": 2048})
-    done = register(smollm2, server, name=NAME, overrides=first, record=record)
-    assert done.entry.blob == smollm2.digests[smollm2.gguf.name]
+    first = Overrides(parameters={"num_ctx": 512})
+    done = register(model, server, name=NAME, overrides=first, record=record)
+    assert done.entry.blob == model.digests[model.gguf.name]
     assert [one for one in names(server) if one not in before] == [
         {"name": f"{NAME}:latest", "digest": done.entry.manifest}
     ]
-    assert verify(NAME, smollm2, server, overrides=first).holds
+    assert verify(NAME, model, server, overrides=first).holds
     reply = OllamaEngine(NAME, server).chat(
         [{"role": "user", "content": "What is the capital of France?"}],
         Sampling(temperature=0, max_tokens=64),
     )
-    assert "Paris" in reply.text
+    assert word in reply.text
     assert reply.finish == "stop"
-    second = Overrides(parameters={"num_ctx": 1024}, system="You answer in one sentence.")
+    second = Overrides(parameters={"num_ctx": 384}, system="You answer in one sentence.")
     again = register(
-        smollm2, server, name=NAME, overrides=second, replace_existing=True, record=record
+        model, server, name=NAME, overrides=second, replace_existing=True, record=record
     )
     assert again.entry.manifest != done.entry.manifest
     assert len(names(server)) == len(before) + 1

@@ -89,7 +89,7 @@ def rendered(modelfile: Modelfile) -> str | None:
         return None
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(MODELFILES)
 @example(Modelfile("./m.gguf", template='a"""\nFROM x', system=None))
 @example(Modelfile("./m.gguf", system='""\n"'))
@@ -103,7 +103,7 @@ def test_what_is_rendered_is_read_back_or_refused_by_name(modelfile: Modelfile) 
         assert parse_modelfile(text) == modelfile
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(HOSTILE, HOSTILE, HOSTILE.filter(bool))
 def test_a_text_never_changes_another_field(system: str, template: str, stop: str) -> None:
     modelfile = Modelfile("./m.gguf", template, system, (("stop", stop), ("num_ctx", 4096)))
@@ -121,7 +121,7 @@ def test_a_text_never_changes_another_field(system: str, template: str, stop: st
     assert [command.value for command in commands] == ["./m.gguf", template, system, stop, "4096"]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(HOSTILE)
 def test_a_source_is_a_path_and_nothing_else(source: str) -> None:
     try:
@@ -131,7 +131,7 @@ def test_a_source_is_a_path_and_nothing_else(source: str) -> None:
     assert parse_modelfile(text) == Modelfile(source, system="kind")
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(PIECES | st.sampled_from(["FROM a\n", "SYSTEM ", "# c\n"]), max_size=15))
 def test_any_file_is_read_or_refused(pieces: list[str]) -> None:
     try:

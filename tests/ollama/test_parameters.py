@@ -79,7 +79,7 @@ def test_order_does_not_matter_but_number_does() -> None:
     assert as_shown([("stop", "a"), ("stop", "a")]) != as_shown([("stop", "a")])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.text())
 def test_any_shown_text_is_read(text: str) -> None:
     assert parse_shown(text).total() <= text.count("\n") + 1

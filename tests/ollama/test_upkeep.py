@@ -31,6 +31,7 @@ Connect = Callable[[OllamaStandIn], OllamaServer]
 SMALL = Overrides(parameters={"num_ctx": 512})
 
 
+@pytest.mark.slow
 def test_verify_list_remove(
     newest: OllamaStandIn, connect: Connect, model: LocalModel, record: Record
 ) -> None:

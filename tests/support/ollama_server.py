@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from loragraft.checkpoint.template import render
+from loragraft.checkpoint.template import compile_template
 from tests.support.ollama_http import Handler
 from tests.support.ollama_runner import Runner
 from tests.support.ollama_store import NEW, Generation, Refused, Store
@@ -22,6 +23,12 @@ from tests.support.ollama_store import NEW, Generation, Refused, Store
 Json = dict[str, Any]
 DEFAULTS: Json = {"num_ctx": 2048, "num_predict": -1, "stop": []}
 TYPES = {"stop": list, "temperature": (int, float), "num_ctx": (int, float)}
+
+
+@lru_cache(maxsize=16)
+def template_reader(jinja: str) -> Callable[..., str]:
+    """Read a template once."""
+    return compile_template(jinja)
 
 
 class OllamaStandIn:
@@ -124,9 +131,8 @@ class OllamaStandIn:
         """Render a conversation by what is in force."""
         if model["jinja"]:
             facts = self.store.facts(model["layer"]["digest"])
-            return render(
-                model["template"], messages, add_generation_prompt=True, **facts.variables
-            )
+            read = template_reader(model["template"])
+            return read(messages, add_generation_prompt=True, **facts.variables)
         from loragraft.ollama.template import render_go
 
         return render_go(model["template"], messages, think=think)
