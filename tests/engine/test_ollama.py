@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -163,12 +165,22 @@ def test_answers_that_break(
         engine.chat(QUESTION, GREEDY)
 
 
-def test_an_answer_that_never_ends_is_ended(stand_in: OllamaStandIn) -> None:
-    stand_in.faults.update(endless=True, slow=0.1)
-    with OllamaServer(stand_in.url, timeout=4.0) as server:
+def test_an_answer_that_never_ends_is_ended(
+    stand_in: OllamaStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed = [0.0]  # a clock of its own: how long this machine takes decides nothing
+    clock = SimpleNamespace(monotonic=lambda: passed[0], sleep=time.sleep)
+    monkeypatch.setattr(ollama_transport, "time", clock)
+
+    def let_pass(text: str, thinking: bool) -> None:
+        passed[0] += 50
+
+    stand_in.faults.update(endless=True)
+    with OllamaServer(stand_in.url, timeout=120.0) as server:
         engine = OllamaEngine("m", server)
-        with pytest.raises(UnavailableError, match="did not end an answer of m within 4 seconds"):
-            engine.chat(QUESTION, Sampling(max_tokens=400))
+        with pytest.raises(UnavailableError, match="did not end an answer of m within 120 seconds"):
+            engine.chat(QUESTION, Sampling(max_tokens=400), on_text=let_pass)
+    assert passed == [150.0]
 
 
 def test_a_model_that_is_not_there(stand_in: OllamaStandIn) -> None:
