@@ -55,6 +55,13 @@ def test_a_server_answers_and_ends_by_ctrl_c(talking_bundle: Callable[[str], Pat
         assert answer["choices"][0]["message"]["content"] == SAYING
         assert answer["choices"][0]["finish_reason"] == "stop"
         assert httpx.get(f"{url}/models").json()["data"][0]["id"] == "qwen3"
+        hostile = {**body, "grammar": "root ::= ("}
+        assert httpx.post(f"{url}/chat/completions", json=hostile).status_code == 400
+        base = url.removesuffix("/v1")
+        tokens = {"tokens": [99_999_999, -5]}
+        assert httpx.post(f"{base}/extras/detokenize", json=tokens).status_code == 404
+        again = httpx.post(f"{url}/chat/completions", json=body, timeout=WAIT_SECONDS).json()
+        assert again["choices"] == answer["choices"]
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=WAIT_SECONDS)
         assert process.returncode == 0

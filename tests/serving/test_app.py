@@ -151,7 +151,7 @@ def test_a_key_is_asked_for_and_origins_may_be_named(
     monkeypatch.setenv("CONFIG_FILE", str(hostile))  # variables of its own settings count nothing
     monkeypatch.setenv("API_KEY", "another")
     page = "https://page.example"
-    served = serve(talking_bundle("qwen2"), api_key=KEY, origins=(page,))
+    served = serve(talking_bundle("qwen3"), api_key=KEY, origins=(page,))
     client = TestClient(served.app, base_url="http://192.0.2.7")
     assert KEY not in repr(Serving(api_key=KEY))
     for key in ("", "another", KEY + "x"):
@@ -189,7 +189,7 @@ def test_thinking_is_switched(
 def test_a_file_without_a_template_is_refused(
     talking_bundle: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    data = open_model(talking_bundle("qwen2")).gguf.read_bytes()
+    data = open_model(talking_bundle("qwen3")).gguf.read_bytes()
     bare = tmp_path / "bare.gguf"
     bare.write_bytes(data.replace(b"tokenizer.chat_template", b"tokenizer.no_templates!"))
     with pytest.raises(TemplateError, match="no chat template"):
