@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -114,6 +114,25 @@ class Typist:
                 self.shown += os.read(self._terminal, 4096).decode("utf-8", "replace")
         self.shown = self.shown.partition(text)[2]
 
+    def keep_on(self, act: Callable[[], object], text: str) -> None:
+        """Do something until a text is shown: a program reads no keys before its prompt stands."""
+        end = time.monotonic() + WAIT_SECONDS
+        while text not in self.shown:
+            assert time.monotonic() < end, f"{text!r} does not come: {self.shown!r}"
+            act()
+            while select.select([self._terminal], [], [], 0.5)[0]:
+                self.shown += os.read(self._terminal, 4096).decode("utf-8", "replace")
+        self.shown = self.shown.partition(text)[2]
+
+    def leave(self) -> int:
+        """Press Ctrl-D until the program ends; return its exit status."""
+        end = time.monotonic() + WAIT_SECONDS
+        while self.process.poll() is None and time.monotonic() < end:
+            self.type("\x04")
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(0.5)
+        return self.ended()
+
     def ended(self) -> int:
         """Return the exit status."""
         return self.process.wait(WAIT_SECONDS)
@@ -146,13 +165,12 @@ def test_a_conversation_in_a_terminal(bundle: Path, tmp_path: Path) -> None:
         typist.wait_for("tokens/s")
         typist.type(f"/save {tmp_path / 'talk'}\r")
         typist.wait_for("2 lines written")
-        os.kill(typist.process.pid, signal.SIGINT)  # at the prompt: no end
-        typist.wait_for("Ctrl-D or /exit")
+        pid = typist.process.pid
+        typist.keep_on(lambda: os.kill(pid, signal.SIGINT), "Ctrl-D or /exit")  # no end there
         typist.type("dogs\r")
         typist.wait_for(SAYING)
         typist.wait_for("tokens read")
-        typist.type("\x04")
-        assert typist.ended() == 0
+        assert typist.leave() == 0
     assert len((tmp_path / "talk").read_text().splitlines()) == 2
 
 
@@ -164,8 +182,8 @@ def test_ctrl_c_stops_an_answer_and_sigterm_the_program(smollm2_bundle: Path) ->
         typist.type("Tell me all about the sea.\r")
         typist.wait_for("\n")
         time.sleep(1)
-        os.kill(typist.process.pid, signal.SIGINT)
-        typist.wait_for("stopped]")
+        pid = typist.process.pid
+        typist.keep_on(lambda: os.kill(pid, signal.SIGINT), "stopped]")
         typist.type("/undo\r")
         typist.wait_for("Taken back: Tell me")
         os.kill(typist.process.pid, signal.SIGTERM)

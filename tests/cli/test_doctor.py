@@ -74,7 +74,7 @@ def test_without_a_terminal_nothing_is_removed_unless_told(tmp_path: Path) -> No
     before = everything(tmp_path / "o")
     result = run("--clean", tmp_path / "o")
     assert result.exit_code == 0, result.output
-    assert ".x.staging" in result.stdout
+    assert "unfinished work" in result.stdout
     assert "--clean --yes" in result.stderr
     assert everything(tmp_path / "o") == before
 

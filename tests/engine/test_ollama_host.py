@@ -128,6 +128,12 @@ def test_any_text_is_a_url_that_httpx_takes_or_refused(text: str) -> None:
     assert parse_host(url) == url
 
 
+@pytest.mark.parametrize("text", ["/'/", 'http://box/"a', "/it's"])
+def test_quotes_in_a_path_are_refused(text: str) -> None:
+    with pytest.raises(InputError, match="quote"):
+        parse_host(text)
+
+
 @settings(max_examples=200, deadline=None)
 @given(
     st.ip_addresses(),

@@ -17,6 +17,8 @@ CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+JOINED = "Ollama joins adjacent messages"
+"""A note on every template without an order of roles of its own: Ollama's way, not the bundle's."""
 TOKENS = ["<unk>", "<s>", "</s>", "<|im_start|>", "<|im_end|>", "\u2028", "a", "##"]
 
 Write = Callable[..., Path]
@@ -53,7 +55,7 @@ def test_stops_are_the_file_s_the_template_s_and_the_checkpoint_s(write: Write) 
     assert modelfile.stops == serving.stops
     assert modelfile.value("num_ctx") == 512
     assert "<|im_start|>" in (modelfile.template or "")
-    assert serving.warnings == ()
+    assert [text for text in serving.warnings if not text.startswith(JOINED)] == []
 
 
 def test_a_stop_outside_the_vocabulary_is_said(write: Write) -> None:

@@ -132,10 +132,10 @@ def _check_port(port: str, default: int) -> int:
 
 
 def _check_path(path: str) -> str:
-    if not path.isprintable() or any(c in path for c in " ?#\\"):
+    if not path.isprintable() or any(c in path for c in " ?#\\\"'"):
         raise InputError(
-            f"{VARIABLE} has the path {path[:80]!r}, which holds a space, a query or a control "
-            f"character. {_EXAMPLE}"
+            f"{VARIABLE} has the path {path[:80]!r}, which holds a space, a quote, a query or a "
+            f"control character. {_EXAMPLE}"
         )
     return path
 
