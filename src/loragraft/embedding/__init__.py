@@ -1,0 +1,1 @@
+"""Embed texts: sentence-transformers, static models, or an endpoint; adapters included."""

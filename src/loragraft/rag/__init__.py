@@ -1,0 +1,1 @@
+"""Answer questions over a document collection, with citations that hold."""
