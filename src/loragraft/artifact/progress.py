@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from typing import Protocol
 
+BYTES = "bytes"
+"""What a stage counts where it does not say otherwise."""
+
 
 class Progress(Protocol):
     """Someone who wants to know. Every method may be called from any thread."""
 
-    def begin(self, stage: str, total: int) -> None:
+    def begin(self, stage: str, total: int, unit: str = BYTES) -> None:
         """Start a stage, ending the one before.
 
         Args:
             stage: What is being done, as a short phrase ("Writing Q4_K_M").
             total: How many bytes it will handle; 0 if that is not known.
+            unit: What is counted where it is not bytes, in the plural ("chunks").
         """
 
     def advance(self, count: int) -> None:
-        """Say that so many more bytes of the stage are done."""
+        """Say that so many more bytes, or whatever the stage counts, are done."""
 
     def note(self, text: str) -> None:
         """Say something worth reading, one sentence, at any time."""
@@ -29,7 +33,7 @@ class Progress(Protocol):
 class Silent:
     """A progress that nobody watches."""
 
-    def begin(self, stage: str, total: int) -> None:
+    def begin(self, stage: str, total: int, unit: str = BYTES) -> None:
         """Do nothing."""
 
     def advance(self, count: int) -> None:

@@ -1,0 +1,1 @@
+"""Keep chunks and their vectors: built, updated, opened and verified."""

@@ -1,0 +1,157 @@
+"""Every kind of damage is found, a sound index passes."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from loragraft.adapter.findings import Severity
+from loragraft.embedding.protocol import Embedder
+from loragraft.embedding.static import StaticEmbedder
+from loragraft.errors import InputError, UnavailableError
+from loragraft.rag.index.layout import read_info
+from loragraft.rag.index.options import BuildReport
+from loragraft.rag.index.stats import measure_index
+from loragraft.rag.index.store import open_index
+from loragraft.rag.index.verify import verify_index
+from tests.support.small_index import build_static, make_documents
+
+Build = Callable[..., BuildReport]
+
+
+@pytest.fixture
+def index(build: Build, tmp_path: Path) -> Path:
+    """A sound index."""
+    build(make_documents(8))
+    return tmp_path / "index"
+
+
+def _codes(path: Path, embedder: Embedder | None = None) -> set[str]:
+    opener = None if embedder is None else lambda: embedder
+    found = verify_index(path, opener)
+    return {finding.code for finding in found if finding.severity is not Severity.PASS}
+
+
+def _edit(path: Path, **changes: object) -> None:
+    file = path / "index.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def test_passes_a_sound_index(index: Path, static: Embedder) -> None:
+    findings = verify_index(index, lambda: static)
+    assert {finding.severity for finding in findings} == {Severity.PASS}
+    assert {f.code for f in findings} >= {
+        "index.files", "store.whole", "store.rows", "chunks.texts", "vectors.values",
+        "embedder.identity", "embedder.vectors",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("role", ["chunks", "vectors"])
+@pytest.mark.parametrize("damage", ["missing", "cut", "bit", "empty"])
+def test_finds_damaged_files(index: Path, role: str, damage: str) -> None:
+    path = index / read_info(index).files[role].name
+    data = bytearray(path.read_bytes())
+    if damage == "missing":
+        path.unlink()
+    elif damage == "cut":
+        path.write_bytes(data[: len(data) // 2])
+    elif damage == "empty":
+        path.write_bytes(b"")
+    else:
+        data[len(data) * 3 // 4] ^= 0x40
+        path.write_bytes(data)
+    codes = _codes(index)
+    assert ("index.missing" if damage == "missing" else "index.changed") in codes
+    if damage in ("missing", "cut", "empty") and role == "vectors":
+        with pytest.raises(InputError):
+            open_index(index)
+
+
+def test_finds_changed_chunks_and_lost_rows(index: Path) -> None:
+    with sqlite3.connect(index / "chunks-000001.sqlite") as base:
+        base.execute("UPDATE chunks SET text = replace(text, 'the', 'teh') WHERE row = 3")
+        base.execute("DELETE FROM chunks WHERE row = 5")
+    base.close()
+    assert _codes(index) == {"index.changed", "chunks.changed", "store.rows"}
+    with open_index(index) as opened, pytest.raises(InputError, match="lacks 1"):
+        opened.chunks([4, 5])
+
+
+def test_finds_another_embedder(index: Path, static: Embedder, tmp_path: Path) -> None:
+    other = StaticEmbedder(build_static(tmp_path / "other", seed=1), "other")
+    assert _codes(index, other) == {"embedder.identity"}
+
+    class Claimed(StaticEmbedder):
+        identity = static.identity
+
+    assert _codes(index, Claimed(tmp_path / "other", "other")) == {"embedder.vectors"}
+
+    def gone() -> Embedder:
+        raise UnavailableError("It is not here.")
+
+    assert {f.code for f in verify_index(index, gone) if f.severity is Severity.FAIL} == {
+        "embedder.missing"
+    }
+
+
+def test_names_leftovers(index: Path) -> None:
+    (index / "vectors-000009.faiss").write_bytes(b"x")
+    assert _codes(index) == {"index.leftovers"}
+    (index / ".work").mkdir()
+    assert _codes(index) == {"index.unfinished"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"format": 0}, "format 0; this loragraft reads format 1"),
+        ({"format": 2}, "format 2"),
+        ({"chunks": -1}, "damaged"),
+        ({"chunks": "many"}, "damaged"),
+        ({"files": {}}, "damaged"),
+        ({"files": None}, "damaged"),
+        ({"unknown": 1}, "damaged"),
+        ({"identity": None}, "damaged"),
+        (
+            {"files": {"chunks": {"name": "../../x", "bytes": 1, "sha256": "0" * 64},
+                       "vectors": {"name": "v", "bytes": 1, "sha256": "0" * 64}}},
+            "names the file",
+        ),
+    ],
+)  # fmt: skip
+def test_refuses_a_strange_description(index: Path, changes: dict, words: str) -> None:
+    _edit(index, **changes)
+    with pytest.raises(InputError, match=words):
+        open_index(index)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b"[" * 100_000, b'{"format": 1}'])
+def test_refuses_a_broken_description(index: Path, content: bytes) -> None:
+    (index / "index.json").write_bytes(content)
+    with pytest.raises(InputError):
+        open_index(index)
+
+
+def test_says_what_is_no_index(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="There is no index"):
+        open_index(tmp_path / "nothing")
+    with pytest.raises(InputError, match="is no index"):
+        open_index(tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="is no folder"):
+        open_index(tmp_path / "file")
+
+
+def test_counts_what_is_there(index: Path) -> None:
+    with open_index(index) as opened:
+        stats = measure_index(opened)
+        tokens = sorted(chunk.tokens for chunk in opened.iterate())
+    assert (stats.documents, stats.chunks, stats.dimensions) == (8, len(tokens), 24)
+    assert (stats.shortest, stats.longest) == (tokens[0], tokens[-1])
+    assert stats.median == tokens[(len(tokens) - 1) // 2]
+    assert stats.bytes["vectors"] == 45 + len(tokens) * 24 * 4
+    json.dumps(stats.to_json())
