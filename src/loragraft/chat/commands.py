@@ -10,6 +10,8 @@ COMMANDS = {
     "reset": ("", "forget the conversation; the system message stays"),
     "undo": ("", "take back the last turn"),
     "retry": ("", "ask the last question again"),
+    "sources": ("", "list the passages of the last answer, with --rag"),
+    "open": ("N", "show a passage"),
     "save": ("FILE", "write the conversation as JSON lines into a new file"),
     "help": ("", "show this"),
     "exit": ("", "end; Ctrl-D does the same"),

@@ -72,11 +72,14 @@ class Session:
         """
         question = question.encode("utf-8", "replace").decode()  # what no file or model can hold
         self._tell_of_control_tokens(question)
-        messages = self._fitting(question)
-        reply = self.engine.chat(messages, self._sampling, think=self.think, on_text=on_text)
+        reply = self._answer(question, on_text)
         if reply.finish != "cancelled" or reply.text:
             self.turns.append(Turn(question, reply))
         return reply
+
+    def _answer(self, question: str, on_text: OnText | None) -> Reply:
+        messages = self._fitting(question)
+        return self.engine.chat(messages, self._sampling, think=self.think, on_text=on_text)
 
     def messages(self, question: str | None = None) -> list[Message]:
         """Return the conversation as the model would read it, without what is left out."""
@@ -113,12 +116,15 @@ class Session:
                 break
             self._left_out += 1
         if self._left_out > before:
-            self.notes.append(
-                f"{self.name} has a context of {self.engine.context} tokens, which the "
-                f"conversation no longer fits: its oldest {self._left_out} of {len(self.turns)} "
-                "turns are left out of what it reads. /reset begins anew; --context makes room."
-            )
+            self._tell_of_left_out(self._left_out)
         return list(self._messages(self._left_out, question))
+
+    def _tell_of_left_out(self, count: int) -> None:
+        self.notes.append(
+            f"{self.name} has a context of {self.engine.context} tokens, which the conversation "
+            f"no longer fits: its oldest {count} of {len(self.turns)} turns are left out of what "
+            "it reads. /reset begins anew; --context makes room."
+        )
 
     def _tell_of_control_tokens(self, question: str) -> None:
         literals = getattr(self.engine, "literals", None)

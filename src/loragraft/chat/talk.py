@@ -8,6 +8,7 @@ from pathlib import Path
 from loragraft.chat.commands import THINKING, Command, help_text, parse_command, said
 from loragraft.chat.session import Session
 from loragraft.chat.show import Notes, Show
+from loragraft.chat.sources import open_text, sources_text
 from loragraft.chat.transcript import save
 from loragraft.errors import InputError, LoragraftError
 
@@ -118,6 +119,8 @@ class Talk:
             "reset": self._reset,
             "undo": self._undo,
             "retry": self._retry,
+            "sources": lambda _: self._notes.write(sources_text(self._sessions)),
+            "open": lambda number: self._notes.write(open_text(self._sessions, number)),
             "save": self._save,
             "help": lambda _: self._notes.write(help_text()),
         }

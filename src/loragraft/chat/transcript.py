@@ -12,12 +12,13 @@ from loragraft.artifact.space import explain_full_disk
 from loragraft.chat.session import Session
 from loragraft.engine.protocol import Reply
 from loragraft.errors import InputError
+from loragraft.rag.answering.answer import CitedReply, citation_record
 
 
 def reply_record(model: str, reply: Reply) -> dict[str, Any]:
     """Return an answer with its figures, as JSON values."""
     rate = reply.tokens_per_second
-    return {
+    record = {
         "model": model,
         "text": reply.text,
         "thinking": reply.thinking,
@@ -28,6 +29,7 @@ def reply_record(model: str, reply: Reply) -> dict[str, Any]:
         "seconds": round(reply.seconds, 4),
         "tokens_per_second": None if rate is None else round(rate, 2),
     }
+    return {**record, **citation_record(reply)} if isinstance(reply, CitedReply) else record
 
 
 def records(session: Session) -> Iterator[dict[str, Any]]:

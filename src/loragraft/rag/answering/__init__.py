@@ -1,0 +1,1 @@
+"""Answer with citations: passages fitted into a prompt, citations read back."""
