@@ -129,7 +129,7 @@ def _merge(
     parameters = sum(parameter.numel() for parameter in model.parameters())
     require_disk(staging.folder, parameters * 4, "The merged model")
     progress.begin("Merging", 0)
-    adapted, notes = _attach_and_merge(model, adapter)
+    adapted, notes = attach_and_merge(model, adapter)
     progress.begin("Saving", 0)
     with explain_full_disk(staging.folder):
         _save(model, base, staging.folder)
@@ -148,7 +148,7 @@ def _merge(
     return report
 
 
-def _attach_and_merge(model: Any, adapter: Adapter) -> tuple[Any, tuple[str, ...]]:  # noqa: ANN401
+def attach_and_merge(model: Any, adapter: Adapter) -> tuple[Any, tuple[str, ...]]:  # noqa: ANN401
     """Put the merged encoder into a model; return the adapted model's embeddings before that."""
     encoder = get_encoder(model)
     notes = list(adapter.notes)

@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from loragraft.artifact.progress import Progress
+from loragraft.artifact.progress import BYTES, Progress
 from loragraft.artifact.space import format_bytes
 
 if TYPE_CHECKING:
@@ -20,6 +20,20 @@ PAUSE_SECONDS = 1.0
 """Between two lines at least: what is done in a moment needs none."""
 
 
+def _amount(count: float, unit: str) -> str:
+    if unit == BYTES:
+        return format_bytes(count)
+    return f"{count:,.0f} {unit}" if count >= 100 or count == int(count) else f"{count:.1f} {unit}"
+
+
+def format_seconds(seconds: float) -> str:
+    """Spell a time that is left: ``40 s``, ``12 min``, ``3 h 5 min``."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
 class LineProgress:
     """Plain lines for logs and pipes."""
 
@@ -27,14 +41,16 @@ class LineProgress:
         """Begin without a stage."""
         self._lock = threading.Lock()
         self._stage, self._total, self._done, self._next = "", 0, 0, STEP
+        self._unit = BYTES
         self._start = self._last = 0.0
 
-    def begin(self, stage: str, total: int) -> None:
+    def begin(self, stage: str, total: int, unit: str = BYTES) -> None:
         """Name the stage."""
         with self._lock:
+            self._unit = unit
             self._stage, self._total, self._done, self._next = stage, total, 0, STEP
             self._start = self._last = time.monotonic()
-        self.note(f"{stage} ({format_bytes(total)})" if total else stage)
+        self.note(f"{stage} ({_amount(total, unit)})" if total else stage)
 
     def advance(self, count: int) -> None:
         """Print a line when another tenth is done."""
@@ -48,7 +64,8 @@ class LineProgress:
             share = self._done / self._total
             self._next, self._last = share + STEP, now
             rate = self._done / max(now - self._start, 1e-6)
-        self.note(f"{self._stage}: {share:.0%}, {format_bytes(rate)}/s")
+            left = format_seconds((self._total - self._done) / max(rate, 1e-6))
+        self.note(f"{self._stage}: {share:.0%}, {_amount(rate, self._unit)}/s, {left} left")
 
     def note(self, text: str) -> None:
         """Print a sentence."""
@@ -64,40 +81,39 @@ class BarProgress:
     def __init__(self) -> None:
         """Begin without a stage."""
         from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            DownloadColumn,
-            SpinnerColumn,
-            TextColumn,
-            TimeRemainingColumn,
-            TransferSpeedColumn,
-        )
+        from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as RichProgress
 
         self._rich: RichProgress = RichProgress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(),
-            DownloadColumn(binary_units=True),
-            TransferSpeedColumn(),
+            TextColumn("{task.fields[amount]}"),
             TimeRemainingColumn(),
             console=Console(stderr=True),
             transient=True,
         )
         self._task: TaskID | None = None
+        self._unit = BYTES
 
-    def begin(self, stage: str, total: int) -> None:
+    def begin(self, stage: str, total: int, unit: str = BYTES) -> None:
         """Start a bar, ending the one before."""
         if self._task is None:
             self._rich.start()
         else:
             self._rich.remove_task(self._task)
-        self._task = self._rich.add_task(stage, total=total or None)
+        self._unit = unit
+        self._task = self._rich.add_task(stage, total=total or None, amount="")
 
     def advance(self, count: int) -> None:
         """Move the bar."""
-        if self._task is not None:
-            self._rich.advance(self._task, count)
+        if self._task is None:
+            return
+        self._rich.advance(self._task, count)
+        task = self._rich.tasks[0]
+        rate = f", {_amount(task.speed, self._unit)}/s" if task.speed else ""
+        total = f" of {_amount(task.total, self._unit)}" if task.total else ""
+        self._rich.update(self._task, amount=f"{_amount(task.completed, self._unit)}{total}{rate}")
 
     def note(self, text: str) -> None:
         """Print a sentence above the bar."""

@@ -366,6 +366,12 @@ class OllamaServer:
             read if type(read) is int else 0,
         )
 
+    def embed(self, tag: str, texts: Sequence[str]) -> dict[str, Any]:
+        """Return the raw answer of ``/api/embed``; a text that is too long is refused, not cut."""
+        body = {"model": tag, "input": list(texts), "truncate": False}
+        doing = f"embedding by {tag}"
+        return self._transport.ask("POST", "/api/embed", doing, body, seconds=self.timeout)
+
     def unload(self, tag: str) -> None:
         """Ask the server to free a model's memory."""
         body = {"model": tag, "keep_alive": 0}
