@@ -32,14 +32,14 @@ import numpy as np
 from loragraft.embedding.opening import open_embedder
 from loragraft.embedding.protocol import Embedder
 from loragraft.embedding.spec import EmbedderSpec
-from loragraft.rag.index.build import build_index
 from loragraft.rag.chunking.chunk import embedded_text, split
+from loragraft.rag.index.build import build_index
 from loragraft.rag.index.dense import ExactVectors, load_faiss, overlap
 from loragraft.rag.index.options import BuildOptions
-from loragraft.rag.records import Chunk, Document
 from loragraft.rag.index.stats import measure_index
 from loragraft.rag.index.store import open_index
 from loragraft.rag.index.update import update_index
+from loragraft.rag.records import Chunk, Document
 
 WIDTH = 384
 CLUSTERS_PER_ROOT = 1.0

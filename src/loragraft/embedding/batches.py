@@ -49,4 +49,6 @@ def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return vectors of length 1; the vector of nothing stays as it is."""
     vectors = np.asarray(vectors, np.float32)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.where(lengths > 0, lengths, 1).astype(np.float32)
+    lengths[lengths == 0] = 1
+    found: NDArray[np.float32] = vectors / lengths
+    return found

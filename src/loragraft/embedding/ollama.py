@@ -66,7 +66,7 @@ class OllamaEmbedder:
     @cached_property
     def dimensions(self) -> int:
         """Length of a vector."""
-        return self.embed(["."]).shape[1]
+        return int(self.embed(["."]).shape[1])
 
     @cached_property
     def max_tokens(self) -> int:

@@ -76,7 +76,7 @@ class OpenAIEmbedder:
     @cached_property
     def dimensions(self) -> int:
         """Length of a vector."""
-        return self.embed(["."]).shape[1]
+        return int(self.embed(["."]).shape[1])
 
     @property
     def max_tokens(self) -> int:

@@ -78,7 +78,7 @@ class SentenceTransformerEmbedder:
     @cached_property
     def dimensions(self) -> int:
         """Length of a vector."""
-        return self.embed(["."]).shape[1]
+        return int(self.embed(["."]).shape[1])
 
     @cached_property
     def max_tokens(self) -> int:

@@ -20,7 +20,7 @@ from loragraft.rag.index.dense import (
     write_exact,
     write_index,
 )
-from loragraft.rag.index.layout import SearchInfo
+from loragraft.rag.index.layout import Asked, Kind, SearchInfo
 from loragraft.rag.index.options import BuildOptions, BuildReport
 from loragraft.rag.index.store import open_index
 from loragraft.rag.index.update import update_index
@@ -54,7 +54,7 @@ def test_the_file_is_as_faiss_writes_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_finds_nearly_all_and_says_how_much(kind: approximate.Kind, tmp_path: Path) -> None:
+def test_finds_nearly_all_and_says_how_much(kind: Kind, tmp_path: Path) -> None:
     exact = _exact(tmp_path, _clustered(COUNT))
     made = approximate.build(kind, exact)
     info = made.measured()
@@ -76,7 +76,7 @@ def test_finds_nearly_all_and_says_how_much(kind: approximate.Kind, tmp_path: Pa
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_follows_changes(kind: approximate.Kind, tmp_path: Path) -> None:
+def test_follows_changes(kind: Kind, tmp_path: Path) -> None:
     vectors = _clustered(COUNT)
     made = approximate.build(kind, _exact(tmp_path, vectors))
     info = made.measured()
@@ -122,9 +122,7 @@ def test_stays_exact_where_nothing_finds_enough(tmp_path: Path) -> None:
         ("hnsw", 500, 1 << 30, "exact"),
     ],
 )
-def test_chooses_by_size_and_memory(
-    asked: approximate.Asked, count: int, memory: int, kind: str
-) -> None:
+def test_chooses_by_size_and_memory(asked: Asked, count: int, memory: int, kind: str) -> None:
     assert choose_kind(asked, count, 384, 100_000, memory) == kind
 
 
@@ -132,14 +130,14 @@ def test_an_index_builds_keeps_and_verifies_it(
     build: Callable[..., BuildReport], tmp_path: Path, static: Embedder
 ) -> None:
     options = BuildOptions(search="auto", approximate_from=1000)
-    report = build(make_documents(180), options=options)
+    report = build(make_documents(270), options=options)
     assert report.chunks > 1000
     assert report.search.kind == "ivf"
     with open_index(tmp_path / "index") as index:
         assert index.approximate is not None
         rows = index.search_dense(index.vectors([5, 9]), 1)[1]
         assert rows[:, 0].tolist() == [5, 9]
-    documents = make_documents(190)[3:]
+    documents = make_documents(280)[3:]
     report = update_index(tmp_path / "index", documents, static, splitter(static))
     assert report.search.kind == "ivf"
     findings = verify_index(tmp_path / "index")

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import sqrt
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -31,11 +31,7 @@ from loragraft.rag.index.dense import (
     parameter,
     read_index,
 )
-from loragraft.rag.index.layout import SearchInfo
-
-Kind = Literal["exact", "hnsw", "ivf", "ivf-pq"]
-Asked = Literal["auto", "exact", "hnsw", "ivf", "ivf-pq"]
-KINDS: tuple[Asked, ...] = ("auto", "exact", "hnsw", "ivf", "ivf-pq")
+from loragraft.rag.index.layout import Asked, Kind, SearchInfo
 
 APPROXIMATE_FROM = 100_000
 """Chunks from which search is approximate unless someone says otherwise: exact search of 10^5
@@ -93,7 +89,7 @@ class Approximate:
 
     def __init__(
         self,
-        kind: str,
+        kind: Kind,
         parameters: Mapping[str, int],
         index: Any,  # noqa: ANN401
         exact: ExactVectors,

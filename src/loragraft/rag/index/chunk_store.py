@@ -177,7 +177,7 @@ class ChunkStore:
 
     def hashes(self) -> dict[str, str]:
         """Return every document's hash by its id."""
-        return dict(self._rows("SELECT doc_id, sha256 FROM documents"))  # type: ignore[arg-type]
+        return {row[0]: row[1] for row in self._rows("SELECT doc_id, sha256 FROM documents")}
 
     def rows_of(self, doc_ids: Iterable[str]) -> list[int]:
         """Return the rows of all chunks of some documents, rising."""

@@ -201,7 +201,7 @@ def write_exact(
     with HashingFile(folder / name, expected=size) as file:
         file.write(bytes(head))
         for block in blocks:
-            file.write(np.ascontiguousarray(block, dtype="<f4"))
+            file.write(np.ascontiguousarray(block, dtype="<f4").data)
         file.sync()
         written = FileInfo(name, file.position, file.hexdigest())
     if written.bytes != size or len(ExactVectors(folder / name, width)) != count:

@@ -22,7 +22,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from loragraft.artifact.files import write_atomically
 from loragraft.checkpoint.files import read_small
@@ -34,6 +34,9 @@ INDEX_NAME = "index.json"
 WORK_NAME = ".work"
 LOCK_NAME = ".lock"
 CHUNKS, VECTORS, SEARCH = "chunks", "vectors", "search"
+Kind = Literal["exact", "hnsw", "ivf", "ivf-pq"]
+Asked = Literal["auto", "exact", "hnsw", "ivf", "ivf-pq"]
+KINDS: tuple[Asked, ...] = get_args(Asked)
 _SUFFIXES = {CHUNKS: ".sqlite", VECTORS: ".faiss", SEARCH: ".faiss"}
 _OURS = re.compile(r"[a-z][a-z_]{0,30}-[0-9]{6,12}(\.sqlite|\.faiss)?")
 _INSIDE = re.compile(r"(?!\.\.?(/|$))[^/\\\x00]{1,200}(/(?!\.\.?(/|$))[^/\\\x00]{1,200}){0,3}")
@@ -67,11 +70,11 @@ class SearchInfo:
         threshold: Chunks from which ``auto`` is approximate.
     """
 
-    kind: str = "exact"
+    kind: Kind = "exact"
     parameters: Mapping[str, int] = field(default_factory=dict)
     recall: float | None = None
     sample: int = 0
-    asked: str = "auto"
+    asked: Asked = "auto"
     threshold: int = 0
 
 
@@ -197,7 +200,7 @@ def _damaged(folder: Path, problem: str) -> InputError:
 
 
 def _parse(value: dict[str, Any]) -> IndexInfo:
-    search = SearchInfo(**value["search"])
+    search = _parse_search(value["search"])
     files = {str(role): FileInfo(**file) for role, file in value["files"].items()}
     parts = {str(n): tuple(FileInfo(**f) for f in part) for n, part in value["parts"].items()}
     info = IndexInfo(**{**value, "search": search, "files": files, "parts": parts})
@@ -212,3 +215,13 @@ def _parse(value: dict[str, Any]) -> IndexInfo:
             raise KeyError(role)
     identity = {str(k): str(v) for k, v in info.identity.items()}
     return IndexInfo(**{**vars(info), "identity": identity, "sources": tuple(info.sources)})
+
+
+def _parse_search(value: dict[str, Any]) -> SearchInfo:
+    search = SearchInfo(**value)
+    if search.kind not in get_args(Kind) or search.asked not in KINDS:
+        raise ValueError(f"search of the kind {search.kind!r}, asked for {search.asked!r}")
+    numbers = (search.sample, search.threshold, *search.parameters.values())
+    if any(type(number) is not int or number < 0 for number in numbers):
+        raise ValueError(f"{search!r} is no way of searching")
+    return search

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from loragraft.rag.index.approximate import APPROXIMATE_FROM, Asked
-from loragraft.rag.index.layout import SearchInfo
+from loragraft.rag.index.approximate import APPROXIMATE_FROM
+from loragraft.rag.index.layout import Asked, SearchInfo
 from loragraft.rag.records import Chunk, Document, Skipped
 
 Split = Callable[[Document], Sequence[Chunk]]

@@ -56,7 +56,7 @@ def options_of(info: IndexInfo) -> BuildOptions:
     """Return the options that an index was built with, its other parts apart."""
     return BuildOptions(
         chunking=info.chunking,
-        search=info.search.asked,  # type: ignore[arg-type] - checked on reading
+        search=info.search.asked,
         approximate_from=info.search.threshold,
         spec=info.spec,
         sources=info.sources,

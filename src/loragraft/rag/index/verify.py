@@ -166,7 +166,7 @@ def _check_vectors(index: Index) -> Iterator[Finding]:
     """Checking the vectors."""
     broken = odd = empty = 0
     for block in blocks_of(index.exact.array):
-        finite = np.isfinite(block).all(axis=1)
+        finite = np.asarray(np.isfinite(block).all(axis=1))
         lengths = np.linalg.norm(np.where(finite[:, None], block, 0), axis=1)
         broken += int((~finite).sum())
         empty += int((finite & (lengths == 0)).sum())
