@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -253,10 +252,14 @@ def test_an_interrupted_update_leaves_the_old_state(
     assert all(f.severity.value == "pass" for f in verify_index(tmp_path / "index"))
 
 
-def test_an_unchanged_update_is_cheap(build: Build, update: Update) -> None:
-    build(make_documents(300))
-    start = time.perf_counter()
-    report, _ = update(make_documents(300))
-    assert not report.committed
-    # MiniLM takes 50 ms for each of the 2,000 chunks: 2 % of that are 2 s.
-    assert time.perf_counter() - start < 2
+def test_unchanged_documents_are_not_split(build: Build, tmp_path: Path, static: Embedder) -> None:
+    build(make_documents(9))
+    split = splitter(static)
+    heard: list[str] = []
+
+    def listening(document: Document) -> Sequence[Chunk]:
+        heard.append(document.doc_id)
+        return split(document)
+
+    update_index(tmp_path / "index", make_documents(10), static, listening)
+    assert heard == ["doc9"]

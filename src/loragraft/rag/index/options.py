@@ -7,12 +7,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from loragraft.rag.corpus import Unchanged
 from loragraft.rag.index.approximate import APPROXIMATE_FROM
 from loragraft.rag.index.layout import Asked, SearchInfo
 from loragraft.rag.records import Chunk, Document, Skipped
 
 Split = Callable[[Document], Sequence[Chunk]]
-Source = Iterable[Document | Skipped]
+Source = Iterable[Document | Skipped | Unchanged]
+Known = Callable[[str], str | None]
+"""Gives the hash of the file that a document was read from, by its id; None where it has to be
+read again."""
+Reader = Callable[[Known], Source]
+"""Reads a whole collection, files that did not change left out."""
 PartWriter = Callable[[Path, Iterator[Chunk]], None]
 """Writes something that belongs to an index into an empty folder, from its chunks by row."""
 

@@ -19,6 +19,7 @@ from loragraft.artifact.space import available_memory, require_disk
 from loragraft.embedding.protocol import Embedder
 from loragraft.errors import InputError
 from loragraft.rag.chunking.chunk import embedded_text
+from loragraft.rag.corpus.read import FILE_SHA256, SOURCE
 from loragraft.rag.index import approximate
 from loragraft.rag.index.chunk_store import ChunkStore
 from loragraft.rag.index.dense import FLOAT_BYTES, ExactVectors, Rows, write_exact, write_index
@@ -34,7 +35,15 @@ from loragraft.rag.index.layout import (
     SearchInfo,
     file_name,
 )
-from loragraft.rag.index.options import BuildOptions, BuildReport, PartWriter, Source, Split
+from loragraft.rag.index.options import (
+    BuildOptions,
+    BuildReport,
+    Known,
+    PartWriter,
+    Reader,
+    Source,
+    Split,
+)
 from loragraft.rag.index.scan import Scan, scan
 from loragraft.rag.index.writing import (
     adopt,
@@ -95,11 +104,11 @@ class Run:
             if _PART.fullmatch(name) is None:
                 raise InputError(f"{name!r} cannot name a part of an index; use a-z and _.")
 
-    def go(self, documents: Source, split: Split, info: IndexInfo | None) -> BuildReport:
+    def go(self, documents: Source | Reader, split: Split, info: IndexInfo | None) -> BuildReport:
         """Do all of it.
 
         Args:
-            documents: The whole collection.
+            documents: The whole collection, or what reads it.
             split: Makes chunks.
             info: The old state, where the run begins with one.
         """
@@ -135,7 +144,9 @@ class Run:
             )
         return _Old(info, store, vectors)
 
-    def _scan(self, documents: Source, split: Split, old: _Old | None, stack: ExitStack) -> Scan:
+    def _scan(
+        self, documents: Source | Reader, split: Split, old: _Old | None, stack: ExitStack
+    ) -> Scan:
         def make_draft() -> Draft:
             path, rows = (None, 0) if old is None else (old.store.path, old.info.chunks)
             if path is not None:
@@ -145,13 +156,26 @@ class Run:
             return draft
 
         hashes = {} if old is None else old.store.hashes()
+        source = documents(self._known(old)) if callable(documents) else documents
         found = scan(
-            documents, split, hashes, make_draft, self.progress, split_again=self._split_again
+            source, split, hashes, make_draft, self.progress, split_again=self._split_again
         )
         skipped = [] if old is None else old.store.skipped()
         if found.draft is None and (old is None or found.skipped != skipped):
             found.draft = make_draft()
         return found
+
+    def _known(self, old: _Old | None) -> Known:
+        """Return what says which files need not be read again."""
+        if old is None or self._split_again:
+            return lambda _doc_id: None
+        hashes = {
+            document.doc_id: str(document.metadata[FILE_SHA256])
+            for document in old.store.documents()
+            # A record may claim anything, the id of a file among it, but not its own source.
+            if FILE_SHA256 in document.metadata and document.metadata.get(SOURCE) == document.doc_id
+        }
+        return hashes.get
 
     def _commit(self, found: Scan, draft: Draft, old: _Old | None, stack: ExitStack) -> BuildReport:
         draft.set_skipped(found.skipped)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from loragraft.artifact.progress import Progress
 from loragraft.errors import InputError
+from loragraft.rag.corpus import Unchanged
 from loragraft.rag.index.draft import Draft
 from loragraft.rag.index.options import Source, Split
 from loragraft.rag.records import Document, Skipped
@@ -76,7 +77,10 @@ def scan(
             found.skipped.append(Skipped(item.doc_id, reason))
         else:
             seen.add(item.doc_id)
-            _take(item, split, old, make_draft, found, split_again)
+            if isinstance(item, Unchanged):
+                _leave(item, old, found)
+            else:
+                _take(item, split, old, make_draft, found, split_again)
         progress.advance(1)
     found.removed = tuple(sorted(old.keys() - seen))
     if found.removed:
@@ -84,6 +88,12 @@ def scan(
         for doc_id in found.removed:
             found.draft.remove(doc_id)
     return found
+
+
+def _leave(item: Unchanged, old: Mapping[str, str], found: Scan) -> None:
+    if item.doc_id not in old:
+        raise ValueError(f"{item.doc_id!r} is said to be unchanged, but is not in the index")
+    found.unchanged += 1
 
 
 def _take(

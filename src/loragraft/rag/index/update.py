@@ -8,7 +8,7 @@ from pathlib import Path
 from loragraft.artifact.progress import Progress, Silent
 from loragraft.embedding.protocol import Embedder
 from loragraft.rag.index.layout import IndexInfo, read_info
-from loragraft.rag.index.options import BuildOptions, BuildReport, Source, Split
+from loragraft.rag.index.options import BuildOptions, BuildReport, Reader, Source, Split
 from loragraft.rag.index.run import Run
 from loragraft.rag.index.sameness import require_same_identity
 from loragraft.rag.index.writing import write_access
@@ -16,7 +16,7 @@ from loragraft.rag.index.writing import write_access
 
 def update_index(
     target: Path,
-    documents: Source,
+    documents: Source | Reader,
     embedder: Embedder,
     split: Split,
     *,
@@ -31,7 +31,8 @@ def update_index(
 
     Args:
         target: The index's folder.
-        documents: The whole collection as it is now.
+        documents: The whole collection as it is now, or what reads it when told which files the
+            index knows: ``lambda known: read_corpus(sources, known=known)``.
         embedder: The one that made the index.
         split: Makes chunks, as the index's ``chunking`` says.
         options: Another chunking splits all documents again; the old options by default.
