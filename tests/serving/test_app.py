@@ -13,6 +13,8 @@ from starlette.testclient import TestClient
 from transformers import AutoTokenizer
 
 from loragraft.checkpoint.bundle import LocalModel, open_model
+from loragraft.engine.llama import LlamaEngine
+from loragraft.engine.protocol import Sampling
 from loragraft.errors import TemplateError
 from loragraft.serving.app import Served, Serving, build_app
 from tests.support.talking import QUESTIONS, SAYING, TALKING, conversations, prompt_ids
@@ -65,7 +67,7 @@ def test_every_family_answers_and_stops_with_the_ids_of_transformers(
 
 
 @pytest.mark.slow
-def test_smollm2_answers_with_the_ids_of_transformers(
+def test_smollm2_answers_with_the_ids_of_transformers_and_the_words_of_chat(
     smollm2_bundle: Path, smollm2_checkpoint: Path
 ) -> None:
     tokenizer = AutoTokenizer.from_pretrained(smollm2_checkpoint)
@@ -78,6 +80,10 @@ def test_smollm2_answers_with_the_ids_of_transformers(
     assert "lighthouse" in answer["choices"][0]["message"]["content"]
     assert answer["choices"][0]["finish_reason"] == "stop"
     served.close()
+    engine = LlamaEngine(open_model(smollm2_bundle), context=512, threads=1)
+    reply = engine.chat(messages, Sampling(temperature=0, max_tokens=40))
+    engine.close()
+    assert answer["choices"][0]["message"]["content"].strip() == reply.text.strip()
 
 
 def test_a_turn_end_that_llama_cpp_does_not_know_ends_answers(

@@ -138,6 +138,7 @@ def _create(model: LocalModel, serving: Serving, context: int, gpu_layers: int) 
         model=str(model.gguf), model_alias=model.name, n_ctx=context, n_gpu_layers=gpu_layers,
         n_batch=min(BATCH, context), n_ubatch=min(BATCH, context), n_threads=threads,
         n_threads_batch=threads, logits_all=False, verbose=False,
+        flash_attn=True,  # as llama.cpp itself and `chat` do: nearly equal tokens part otherwise
     )  # fmt: skip
     server_settings = ServerSettings.model_construct(
         api_key=serving.api_key, interrupt_requests=False
