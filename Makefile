@@ -23,8 +23,8 @@ TUNED := smollm2-field-notes
 BASE := smollm2-base
 QUANT := Q4_K_M
 QUESTION := What is a lighthouse?
-# Test processes at most: each may hold a model in memory.
-WORKERS ?= 4
+# Test processes: one more than cores, since some wait for servers; each may hold a model in memory.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(4, (os.cpu_count() or 1) + 1))')
 
 .PHONY: demo test lint docs bench clean
 .DELETE_ON_ERROR:
@@ -55,7 +55,7 @@ lint: $(READY)
 	$(PY) scripts/generate_cli_docs.py --check
 
 test: lint
-	$(PY) -m pytest -n auto --maxprocesses $(WORKERS) --dist loadgroup
+	$(PY) -m pytest -n $(WORKERS) --dist loadgroup
 
 docs: $(READY)
 	$(PY) scripts/generate_cli_docs.py

@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 
 KILLS = 10
-"""For each seed: twenty in all."""
-SEEDS = (20251101, 20251102)
+"""For each model: twenty in all."""
 ENOUGH = 2_000_000
 """Bytes of float32: a pico model's embedding and head take a quarter of it each."""
 
@@ -52,21 +51,32 @@ def digests(bundle: Path) -> dict[str, str]:
     return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in bundle.glob("*.gguf")}
 
 
+@pytest.fixture(params=["smollm2", "llama-sharded"])
+def job(
+    request: pytest.FixtureRequest,
+    smollm2_checkpoint: Path,
+    example_adapter: Path,
+    pico: Callable[[str], Path],
+    pico_adapter: Callable[..., Path],
+) -> tuple[Path, Path]:
+    """A base and its adapter."""
+    if request.param == "smollm2":
+        return smollm2_checkpoint, example_adapter
+    return pico(request.param), pico_adapter(request.param)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", SEEDS)
-def test_kill_at_random_moments(
-    seed: int, smollm2_checkpoint: Path, example_adapter: Path, tmp_path: Path
-) -> None:
+def test_kill_at_random_moments(job: tuple[Path, Path], tmp_path: Path) -> None:
     started = time.perf_counter()
-    finish(start(smollm2_checkpoint, example_adapter, tmp_path / "whole"))
+    finish(start(*job, tmp_path / "whole"))
     duration = time.perf_counter() - started
     expected = digests(tmp_path / "whole" / "model")
     assert len(expected) == 2
-    rng = random.Random(seed)
+    rng = random.Random(20251101)
     out = tmp_path / "killed"
     resumed = 0
     for _ in range(KILLS):
-        process = start(smollm2_checkpoint, example_adapter, out)
+        process = start(*job, out)
         try:
             process.wait(rng.uniform(0.2, duration))
         except subprocess.TimeoutExpired:
@@ -76,7 +86,7 @@ def test_kill_at_random_moments(
         for bundle in visible:
             assert digests(bundle) == expected
             assert (bundle / "checksums.txt").exists()
-    report = finish(start(smollm2_checkpoint, example_adapter, out))
+    report = finish(start(*job, out))
     resumed = report["resumed_tensors"]
     assert isinstance(resumed, int)
     assert digests(out / "model") == expected
