@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.rag.conftest import Vocabulary
+from tests.rag.answering.conftest import Vocabulary
 
 from loragraft.engine.llama import LlamaEngine
 from loragraft.engine.protocol import Message, Sampling

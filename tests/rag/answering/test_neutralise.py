@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.rag.conftest import Vocabulary
+from tests.rag.answering.conftest import Vocabulary
 
 from loragraft.engine.conversation import Literals
 from loragraft.rag.answering.folding import fold
