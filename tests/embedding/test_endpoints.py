@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ from loragraft.embedding import openai
 from loragraft.embedding.opening import open_embedder
 from loragraft.embedding.spec import EmbedderSpec
 from loragraft.embedding.static import StaticEmbedder
-from loragraft.errors import InputError, UnavailableError
+from loragraft.errors import InputError, NonFiniteError, UnavailableError
+from loragraft.rag.index.filling import check_vectors
 from tests.support.embedding_server import EmbeddingServer, embedding_server
+from tests.support.small_index import build_static
 
 TEXTS = ["the river and the stone", "violin", "a lamp in the winter garden of the harbour"]
 
@@ -109,6 +112,34 @@ def test_nonsense_is_refused(server: EmbeddingServer, answer: object) -> None:
     embedder = open_embedder(_spec("openai", server))
     with pytest.raises(UnavailableError):
         embedder.embed(["river"])
+    embedder.close()
+
+
+@pytest.mark.parametrize("value", [1e39, float("nan"), float("inf")])
+def test_numbers_that_are_none_reach_nobody(server: EmbeddingServer, value: float) -> None:
+    server.answer = {"data": [{"index": 0, "embedding": [value, 1.0]}]}
+    embedder = open_embedder(_spec("openai", server))
+    with pytest.raises(NonFiniteError):
+        check_vectors(embedder.embed(["river"]), 1, 2, embedder.name)
+    embedder.close()
+
+
+def test_large_numbers_are_normalised(server: EmbeddingServer) -> None:
+    server.answer = {"data": [{"index": 0, "embedding": [3e30, 4e30]}]}
+    embedder = open_embedder(_spec("openai", server))
+    np.testing.assert_allclose(embedder.embed(["river"]), [[0.6, 0.8]], rtol=1e-6)
+    embedder.close()
+
+
+def test_other_dimensions_on_the_way_are_refused(server: EmbeddingServer, tmp_path: Path) -> None:
+    wide = StaticEmbedder(build_static(tmp_path / "wide", dimensions=30), "wide")
+    embedder = open_embedder(_spec("openai", server, batch=1))
+
+    def change(_done: int) -> None:
+        server.embedder = wide
+
+    with pytest.raises(UnavailableError, match="24 dimensions, then of 30"):
+        embedder.embed(TEXTS, on_done=change)
     embedder.close()
 
 

@@ -13,7 +13,7 @@ from loragraft.adapter.embedder import PROBE_SENTENCES, embed, load_embedder
 from loragraft.embedding.opening import open_embedder
 from loragraft.embedding.protocol import Embedder
 from loragraft.embedding.spec import EmbedderSpec
-from loragraft.errors import AdapterError, CheckpointError
+from loragraft.errors import AdapterError, CheckpointError, UnsupportedError
 from tests.adapter.builders import write_encoder_adapter
 from tests.support.shared import build_once
 
@@ -65,12 +65,27 @@ def test_tells_what_it_reads_without_loading(minilm_folder: Path, tmp_path: Path
 def test_an_adapter_changes_vectors_and_identity(
     minilm: Embedder, minilm_folder: Path, adapter: Path
 ) -> None:
-    tuned = open_embedder(EmbedderSpec(str(minilm_folder), adapter=str(adapter)))
+    notes: list[str] = []
+    tuned = open_embedder(EmbedderSpec(str(minilm_folder), adapter=str(adapter)), notes.append)
     cosines = (tuned.embed(PROBE_SENTENCES) * minilm.embed(PROBE_SENTENCES)).sum(axis=1)
     assert cosines.max() < 0.9999
     assert tuned.identity["model"] == minilm.identity["model"]
     assert tuned.identity != minilm.identity
     assert adapter.name in tuned.name
+    assert f"cosine {cosines.min():.4f} of the base" in notes[-1]
+
+
+def test_an_adapter_alone_is_no_embedder(
+    minilm_folder: Path, adapter: Path, tmp_path: Path
+) -> None:
+    """What sentence-transformers saves of a model with an adapter that is not merged."""
+    copy = tmp_path / "saved"
+    shutil.copytree(minilm_folder, copy, ignore=shutil.ignore_patterns("model*", "config.json"))
+    for file in adapter.iterdir():
+        shutil.copy(file, copy / file.name)
+    with pytest.raises(UnsupportedError, match="as the embedder and this folder as its adapter"):
+        open_embedder(EmbedderSpec(str(copy)))
+    assert open_embedder(EmbedderSpec(str(minilm_folder), adapter=str(copy))).identity["adapter"]
 
 
 @pytest.mark.slow

@@ -24,7 +24,8 @@ def vectors_of(value: Any, count: int, url: str) -> NDArray[np.float32]:  # noqa
         UnavailableError: If these are not as many vectors of one length.
     """
     try:
-        vectors = np.asarray(value, dtype=np.float32)
+        with np.errstate(over="ignore"):  # infinite numbers are found where vectors are checked
+            vectors = np.asarray(value, dtype=np.float32)
     except (TypeError, ValueError, OverflowError):
         vectors = np.empty((0, 0), np.float32)
     if vectors.ndim != 2 or len(vectors) != count or not vectors.shape[1]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from loragraft.errors import UnavailableError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -18,7 +20,6 @@ def in_batches(
     size: int,
     embed: Callable[[list[str]], NDArray[np.float32]],
     on_done: OnDone | None,
-    dimensions: int = 0,
 ) -> NDArray[np.float32]:
     """Embed texts batch by batch, the longest first, and return vectors in the texts' order.
 
@@ -27,18 +28,25 @@ def in_batches(
         size: Texts in a batch.
         embed: Embeds one batch.
         on_done: Hears how many texts each finished batch held.
-        dimensions: Of a vector, where it is known.
 
     Returns:
-        Unit vectors, shape [texts, dimensions].
+        Unit vectors, shape [texts, dimensions]; of no text, of no dimensions.
+
+    Raises:
+        UnavailableError: If batches come back in different dimensions.
     """
     order = sorted(range(len(texts)), key=lambda number: -len(texts[number]))
-    out = np.empty((len(texts), dimensions), np.float32)
+    out = np.empty((0, 0), np.float32)
     for first in range(0, len(order), size):
         part = order[first : first + size]
         vectors = unit(embed([texts[number] for number in part]))
-        if vectors.shape[1] != out.shape[1]:
+        if not first:
             out = np.empty((len(texts), vectors.shape[1]), np.float32)
+        if vectors.shape[1] != out.shape[1]:
+            raise UnavailableError(
+                f"The embedder answered with vectors of {out.shape[1]} dimensions, then of "
+                f"{vectors.shape[1]}. Check that one model answers under its name."
+            )
         out[part] = vectors
         if on_done is not None:
             on_done(len(part))
@@ -47,8 +55,8 @@ def in_batches(
 
 def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return vectors of length 1; the vector of nothing stays as it is."""
-    vectors = np.asarray(vectors, np.float32)
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    wide = np.asarray(vectors, np.float64)  # where no square of a float32 is infinite
+    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
     lengths[lengths == 0] = 1
-    found: NDArray[np.float32] = vectors / lengths
-    return found
+    with np.errstate(invalid="ignore"):  # whoever keeps vectors looks for NaN and Inf
+        return np.asarray(wide / lengths, np.float32)

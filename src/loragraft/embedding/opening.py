@@ -22,7 +22,7 @@ def open_embedder(spec: EmbedderSpec, on_note: Callable[[str], object] | None = 
 
     Args:
         spec: Which.
-        on_note: Told what is read, and before anything is downloaded.
+        on_note: Told what is read, before anything is downloaded, and what an adapter changes.
 
     Raises:
         InputError: If it names nothing, or options that do not go together.
@@ -44,7 +44,7 @@ def open_embedder(spec: EmbedderSpec, on_note: Callable[[str], object] | None = 
         from loragraft.embedding.openai import OpenAIEmbedder
 
         return OpenAIEmbedder(spec)
-    return _open_folder(spec, find_folder(spec.name, on_note))
+    return _open_folder(spec, find_folder(spec.name, on_note), on_note)
 
 
 def _normal(spec: EmbedderSpec) -> EmbedderSpec:
@@ -59,7 +59,9 @@ def _normal(spec: EmbedderSpec) -> EmbedderSpec:
     return spec
 
 
-def _open_folder(spec: EmbedderSpec, folder: Path) -> Embedder:
+def _open_folder(
+    spec: EmbedderSpec, folder: Path, on_note: Callable[[str], object] | None
+) -> Embedder:
     from loragraft.embedding.static import StaticEmbedder, is_static
 
     if not folder.is_dir():
@@ -77,7 +79,7 @@ def _open_folder(spec: EmbedderSpec, folder: Path) -> Embedder:
         )
     from loragraft.embedding.sentence_transformer import SentenceTransformerEmbedder
 
-    return SentenceTransformerEmbedder(folder, spec, name)
+    return SentenceTransformerEmbedder(folder, spec, name, on_note)
 
 
 def shown_name(name: str, folder: Path) -> str:

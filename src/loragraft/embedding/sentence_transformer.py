@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from loragraft.adapter.embedder import PROBE_SENTENCES, embed, encoder_folder, load_embedder
-from loragraft.adapter.locate import AdapterLocation, locate_adapter
+from loragraft.adapter.locate import CONFIG_NAME, AdapterLocation, locate_adapter
 from loragraft.adapter.peft_loading import quiet, require_packages
 from loragraft.artifact.hash_cache import cached_sha256
 from loragraft.checkpoint.files import read_small
-from loragraft.embedding.batches import OnDone, in_batches
+from loragraft.embedding.batches import OnDone, in_batches, unit
 from loragraft.embedding.identity import folder_hash
 from loragraft.embedding.spec import EmbedderSpec
 from loragraft.embedding.tokens import TOKENIZER_FILE, FileTokens, file_tokens
-from loragraft.errors import AdapterError, CheckpointError, NonFiniteError
+from loragraft.errors import AdapterError, CheckpointError, NonFiniteError, UnsupportedError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,22 +35,31 @@ _MOST_TOKENS = 8192
 class SentenceTransformerEmbedder:
     """Embeds by the usual ``encode``, in float32."""
 
-    def __init__(self, folder: Path, spec: EmbedderSpec, name: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        spec: EmbedderSpec,
+        name: str,
+        on_note: Callable[[str], object] | None = None,
+    ) -> None:
         """Look at the files; nothing is loaded yet.
 
         Args:
             folder: The SentenceTransformer's.
             spec: Its adapter, batch and prompts.
             name: What a person calls it.
+            on_note: Told how an adapter was read and what it changes, when it is loaded.
 
         Raises:
+            UnsupportedError: If the folder holds an adapter without its base.
             MissingExtraError: If sentence-transformers, or PEFT for an adapter, is missing.
             CheckpointError: If a file is missing or broken.
             AdapterError: If the adapter is missing or broken.
         """
         require_packages(PURPOSE, "torch", "transformers", "sentence_transformers")
         self._folder, self._batch, self._shown = folder, max(1, spec.batch), name
-        self._encoder = encoder_folder(folder)
+        self._encoder, self._on_note = encoder_folder(folder), on_note
+        _require_model(folder, self._encoder)
         self._adapter: AdapterLocation | None = None
         if spec.adapter is not None:
             require_packages("Embedding with an adapter", "peft")
@@ -137,7 +146,10 @@ class SentenceTransformerEmbedder:
             return _load_plain(self._folder)
         model = load_embedder(self._folder)
         if self._adapter is not None:
-            put_adapter(model, self._adapter, self._shown)
+            notes = put_adapter(model, self._adapter, self._shown)
+            if self._on_note is not None:
+                for note in notes:
+                    self._on_note(note)
         return model.to(_device())
 
     def close(self) -> None:
@@ -145,8 +157,25 @@ class SentenceTransformerEmbedder:
         self._model = None
 
 
-def put_adapter(model: Any, location: AdapterLocation, shown: str) -> None:  # noqa: ANN401
+def _require_model(folder: Path, encoder: Path) -> None:
+    """Refuse what sentence-transformers saves of a model with an adapter: the adapter alone.
+
+    It would load, but the base's weights would not count among what makes the embedder.
+    """
+    if (encoder / "config.json").is_file() or not (encoder / CONFIG_NAME).is_file():
+        return
+    base = _read(encoder / CONFIG_NAME).get("base_model_name_or_path") or "its base"
+    raise UnsupportedError(
+        f"{folder} holds an adapter without the model it belongs to. Give {base} as the embedder "
+        "and this folder as its adapter."
+    )
+
+
+def put_adapter(model: Any, location: AdapterLocation, shown: str) -> tuple[str, ...]:  # noqa: ANN401
     """Merge an adapter into a loaded SentenceTransformer and check that it has an effect.
+
+    Returns:
+        How it was read, and how far it moves vectors.
 
     Raises:
         AdapterError: If a key does not land, or the vectors are those of the base.
@@ -157,7 +186,7 @@ def put_adapter(model: Any, location: AdapterLocation, shown: str) -> None:  # n
 
     plain = embed(model, PROBE_SENTENCES)
     with open_adapter(location.weights) as adapter:
-        attach_and_merge(model, adapter)
+        _adapted, notes = attach_and_merge(model, adapter)
     merged = embed(model, PROBE_SENTENCES)
     if not np.isfinite(merged).all():
         raise NonFiniteError(f"{shown} embeds as NaN or Inf. Take an earlier checkpoint.")
@@ -166,6 +195,9 @@ def put_adapter(model: Any, location: AdapterLocation, shown: str) -> None:  # n
             f"{location.weights} changes nothing: probe sentences embed exactly as by the base. "
             "Run loragraft adapter diagnose on base and adapter."
         )
+    cosines = (unit(plain) * unit(merged)).sum(axis=1)
+    effect = f"{shown} moves probe sentences down to cosine {cosines.min():.4f} of the base's"
+    return (*notes, effect)
 
 
 def _load_plain(folder: Path) -> Any:  # noqa: ANN401
