@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -219,3 +220,38 @@ def test_cannot_be_written_where_nothing_can(static: Embedder, tmp_path: Path) -
         build_index(tmp_path / "file" / "index", make_documents(1), static, splitter(static))
     with pytest.raises(BundleError, match="no folder"):
         build_index(tmp_path / "file", make_documents(1), static, splitter(static))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="names and limits of Unix")
+@pytest.mark.parametrize("name", ["x" * 300, "no\0name", os.fsdecode(b"caf\xe9")])
+def test_cannot_be_called_anything(name: str, static: Embedder, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="Choose another folder"):
+        build_index(tmp_path / name, make_documents(1), static, splitter(static))
+
+
+def test_an_index_may_be_called_nearly_anything(static: Embedder, tmp_path: Path) -> None:
+    target = tmp_path / "a ?#%41&\n'é\""
+    build_index(target, make_documents(2), static, splitter(static))
+    with open_index(target) as index:
+        assert index.chunks([0])[0].doc_id == "doc0"
+
+
+def test_a_strangers_index_json_stays(build: Build, tmp_path: Path) -> None:
+    folder = tmp_path / "index"
+    folder.mkdir()
+    (folder / "index.json").write_text('{"name": "website"}')
+    (folder / "style.css").write_text("a {}")
+    with pytest.raises(BundleError, match=r"style\.css"):
+        build(make_documents(2), replace=True)
+    assert (folder / "index.json").read_text() == '{"name": "website"}'
+
+
+def test_leftovers_of_a_kill_are_cleared(build: Build, tmp_path: Path) -> None:
+    folder = tmp_path / "index"
+    folder.mkdir()
+    (folder / ".index.json.123.tmp").write_text("{")
+    (folder / "vectors-000004.faiss").write_bytes(b"x")
+    build(make_documents(2))
+    assert {p.name for p in folder.iterdir()} - {".lock"} == {
+        "index.json", "chunks-000001.sqlite", "vectors-000001.faiss",
+    }  # fmt: skip

@@ -232,6 +232,43 @@ def test_other_parts_follow(build: Build, update: Update, tmp_path: Path) -> Non
     assert not (tmp_path / "index" / "lexical-000001").exists()
 
 
+def test_other_parts_and_searches_are_added_later(
+    build: Build, update: Update, tmp_path: Path
+) -> None:
+    def write(folder: Path, chunks: Iterator[Chunk]) -> None:
+        (folder / "count").write_text(str(len(list(chunks))))
+
+    built = build(make_documents(270))
+    parts = BuildOptions(parts={"lexical": write})
+    report, counting = update(make_documents(270), options=parts)
+    assert (report.committed, report.changed, counting.texts) == (True, 0, [])
+    ivf = BuildOptions(search="ivf")
+    report, counting = update(make_documents(270), options=ivf)
+    assert (report.search.kind, report.search.asked, counting.texts) == ("ivf", "ivf", [])
+    with open_index(tmp_path / "index") as index:
+        folder = index.part("lexical")
+        assert folder is not None
+        assert (folder / "count").read_text() == str(built.chunks)
+        assert index.approximate is not None
+        assert index.info.files["vectors"].name == "vectors-000001.faiss"
+    assert all(f.severity.value == "pass" for f in verify_index(tmp_path / "index"))
+    report, _ = update(make_documents(270), options=BuildOptions())
+    assert report.search.kind == "exact"
+    assert not list((tmp_path / "index").glob("search-*"))
+
+
+def test_work_that_nobody_wants_any_more_is_forgotten(
+    build: Build, update: Update, tmp_path: Path, static: Embedder
+) -> None:
+    build(make_documents(3))
+    documents = [make_document(n, version=2) for n in range(80)]
+    interrupted = Counting(static, fail_after=300)
+    with pytest.raises(KeyboardInterrupt):
+        update_index(tmp_path / "index", documents, interrupted, splitter(static))  # type: ignore[arg-type]
+    update(make_documents(3))
+    assert not (tmp_path / "index" / ".work").exists()
+
+
 def test_an_interrupted_update_leaves_the_old_state(
     build: Build, tmp_path: Path, static: Embedder
 ) -> None:

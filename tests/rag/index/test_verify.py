@@ -5,16 +5,22 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from loragraft.adapter.findings import Severity
 from loragraft.embedding.protocol import Embedder
 from loragraft.embedding.static import StaticEmbedder
 from loragraft.errors import InputError, UnavailableError
-from loragraft.rag.index.layout import read_info
-from loragraft.rag.index.options import BuildReport
+from loragraft.rag.index.approximate import open_approximate
+from loragraft.rag.index.dense import ExactVectors, write_exact
+from loragraft.rag.index.layout import Kind, read_info
+from loragraft.rag.index.options import BuildOptions, BuildReport
 from loragraft.rag.index.stats import measure_index
 from loragraft.rag.index.store import open_index
 from loragraft.rag.index.verify import verify_index
@@ -81,6 +87,50 @@ def test_finds_changed_chunks_and_lost_rows(index: Path) -> None:
         opened.chunks([4, 5])
 
 
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_any_flipped_bit_is_found_and_breaks_nothing(index: Path, data: st.DataObject) -> None:
+    role = data.draw(st.sampled_from(["chunks", "vectors"]))
+    path = index / read_info(index).files[role].name
+    right = path.read_bytes()
+    head = st.integers(0, 120)  # where the formats say what follows
+    place = data.draw(head | st.integers(0, len(right) - 1))
+    wrong = bytearray(right)
+    wrong[place] ^= 1 << data.draw(st.integers(0, 7))
+    path.write_bytes(wrong)
+    try:
+        assert "index.changed" in _codes(index)
+        with suppress(InputError), open_index(index) as opened:
+            _scores, rows = opened.search_dense(np.ones((1, 24), np.float32), 5)
+            opened.chunks(rows[0])
+            measure_index(opened)
+    finally:
+        path.write_bytes(right)
+
+
+@pytest.mark.parametrize("kind", ["hnsw", "ivf", "ivf-pq"])
+def test_a_damaged_approximate_index_is_not_asked(
+    kind: Kind, build: Build, tmp_path: Path, static: Embedder
+) -> None:
+    build(make_documents(260), options=BuildOptions(search=kind))
+    index = tmp_path / "index"
+    path = index / read_info(index).files["search"].name
+    right = path.read_bytes()
+    path.write_bytes(right[:1000] + bytes(len(right) - 1000))
+    assert _codes(index) == {"index.changed"}
+    path.write_bytes(right[:-1])
+    with pytest.raises(InputError, match="were written"):
+        open_index(index)
+    path.write_bytes(right)
+    vectors = static.embed(["river", "stone", "cloud", "lamp", "poem", "ferry", "orbit"])
+    write_exact(tmp_path, "few.faiss", vectors.shape, [vectors])
+    few = ExactVectors(tmp_path / "few.faiss", 24)
+    with pytest.raises(InputError, match="over 7 vectors"):
+        open_approximate(path, read_info(index).search, few)
+
+
 def test_finds_another_embedder(index: Path, static: Embedder, tmp_path: Path) -> None:
     other = StaticEmbedder(build_static(tmp_path / "other", seed=1), "other")
     assert _codes(index, other) == {"embedder.identity"}
@@ -116,6 +166,9 @@ def test_names_leftovers(index: Path) -> None:
         ({"files": None}, "damaged"),
         ({"unknown": 1}, "damaged"),
         ({"identity": None}, "damaged"),
+        ({"search": {"kind": "magic"}}, "damaged"),
+        ({"search": {"asked": "fast"}}, "damaged"),
+        ({"search": {"parameters": {"effort": "high"}}}, "damaged"),
         (
             {"files": {"chunks": {"name": "../../x", "bytes": 1, "sha256": "0" * 64},
                        "vectors": {"name": "v", "bytes": 1, "sha256": "0" * 64}}},

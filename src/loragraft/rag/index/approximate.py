@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from loragraft.artifact.space import require_memory
+from loragraft.errors import InputError
 from loragraft.rag.index.dense import (
     BLOCK_ROWS,
     FLOAT_BYTES,
@@ -153,9 +154,17 @@ def open_approximate(path: Path, info: SearchInfo, exact: ExactVectors) -> Appro
 
     Raises:
         FileNotFoundError: If its file is not there.
-        InputError: If FAISS cannot read it.
+        InputError: If FAISS cannot read it, or it is over other vectors.
     """
-    return Approximate(info.kind, info.parameters, read_index(path), exact)
+    faiss, index = load_faiss(), read_index(path)
+    right = {"hnsw": faiss.IndexHNSW, "ivf": faiss.IndexIVF, "ivf-pq": faiss.IndexIVFPQ}
+    fits = (index.ntotal, index.d) == (len(exact), exact.dimensions)
+    if not fits or not isinstance(index, right.get(info.kind, ())):
+        raise InputError(
+            f"{path} holds no {info.kind} index over {len(exact)} vectors of {exact.dimensions} "
+            "dimensions. Build the index again with loragraft rag index --replace."
+        )
+    return Approximate(info.kind, info.parameters, index, exact)
 
 
 def build(kind: Kind, exact: ExactVectors) -> Approximate:

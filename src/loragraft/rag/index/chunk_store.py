@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -78,7 +79,7 @@ def explain_database(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         if "full" in str(error):
             raise OutOfSpaceError(
                 f"The disk filled up while {path} was written; {format_bytes(free_disk(path))} "
@@ -96,11 +97,17 @@ def explain_database(path: Path) -> Iterator[None]:
 
 
 def _chunk(row: Sequence[Any]) -> Chunk:
-    return Chunk(
-        chunk_id=row[1], doc_id=row[2], title=row[3], headings=tuple(json.loads(row[4])),
-        start=row[5], stop=row[6], text=row[7], tokens=row[8], sha256=row[9].hex(),
-        metadata={**json.loads(row[10]), **json.loads(row[11])},
-    )  # fmt: skip
+    try:
+        return Chunk(
+            chunk_id=row[1], doc_id=row[2], title=row[3], headings=tuple(json.loads(row[4])),
+            start=row[5], stop=row[6], text=row[7], tokens=row[8], sha256=row[9].hex(),
+            metadata={**json.loads(row[10]), **json.loads(row[11])},
+        )  # fmt: skip
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(
+            f"The chunk of row {row[0]} cannot be read: {error}. loragraft rag verify tells what "
+            "is damaged; build the index again with loragraft rag index --replace."
+        ) from None
 
 
 class ChunkStore:
@@ -116,7 +123,7 @@ class ChunkStore:
         if not path.is_file():
             raise FileNotFoundError(path)
         self.path = path
-        uri = f"file:{quote(str(path.absolute()))}?mode=ro&immutable=1"
+        uri = f"file:{quote(os.fsencode(path.absolute()))}?mode=ro&immutable=1"
         with explain_database(path):
             self._base = sqlite3.connect(uri, uri=True, check_same_thread=False)
             found = self._base.execute("PRAGMA application_id").fetchone()[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -49,6 +49,7 @@ from loragraft.rag.index.writing import (
     adopt,
     commit,
     current,
+    forget_work,
     last_generation,
     tidy,
     write_part,
@@ -119,6 +120,7 @@ class Run:
                 found = self._scan(documents, split, old, stack)
                 if found.draft is None:
                     assert old is not None
+                    forget_work(self.target)
                     return self._report(old.info, found, None)
                 return self._commit(found, found.draft, old, stack)
         finally:
@@ -161,7 +163,12 @@ class Run:
             source, split, hashes, make_draft, self.progress, split_again=self._split_again
         )
         skipped = [] if old is None else old.store.skipped()
-        if found.draft is None and (old is None or found.skipped != skipped):
+        if found.draft is None and (
+            old is None
+            or found.skipped != skipped
+            or self._missing(old.info.parts)
+            or not self._searches_as(old.info.search)
+        ):
             found.draft = make_draft()
         return found
 
@@ -231,13 +238,18 @@ class Run:
         """Write every file of the new state under its own name, without making it valid."""
         generation = last_generation(self.target) + 1
         files: dict[str, FileInfo] = {}
-        if old is not None and np.array_equal(source, np.arange(old.info.chunks)):
-            files, search, parts = dict(old.info.files), old.info.search, dict(old.info.parts)
+        parts: dict[str, tuple[FileInfo, ...]] = {}
+        same_rows = old is not None and np.array_equal(source, np.arange(old.info.chunks))
+        if old is not None and same_rows:
+            files, parts = dict(old.info.files), dict(old.info.parts)
         else:
             files[VECTORS] = self._write_vectors(filling, kept, old, generation)
+        if old is not None and same_rows and self._searches_as(old.info.search):
+            search = old.info.search
+        else:
+            files.pop(SEARCH, None)
             exact = ExactVectors(self.target / files[VECTORS].name, self._width(kept, old))
             search = self._write_search(files, exact, source, old, generation)
-            parts = {}
         for name, write in self._missing(parts).items():
             self.progress.begin(f"Writing {name}", 0)
             parts[name] = write_part(self.target, name, generation, write, store)
@@ -245,7 +257,11 @@ class Run:
         files[CHUNKS] = adopt(store, self.target, CHUNKS, generation)
         return self._info(generation, files, search, parts, old, kept)
 
-    def _missing(self, parts: dict[str, tuple[FileInfo, ...]]) -> dict[str, PartWriter]:
+    def _searches_as(self, search: SearchInfo) -> bool:
+        asked = (self.options.search, self.options.approximate_from)
+        return (search.asked, search.threshold) == asked
+
+    def _missing(self, parts: Mapping[str, tuple[FileInfo, ...]]) -> dict[str, PartWriter]:
         return {name: write for name, write in self.options.parts.items() if name not in parts}
 
     def _write_vectors(

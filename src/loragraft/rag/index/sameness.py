@@ -54,12 +54,12 @@ def require_same_embedder(index: Index, embedder: Embedder) -> None:
     require_same_identity(index.info, embedder)
     if embedder.identity.get("kind") not in _UNSEEN_WEIGHTS:
         return
-    lowest, rows = lowest_cosine(index, embedder, 1)
-    if lowest < SAME_COSINE:
+    lowest, _rows = lowest_cosine(index, embedder, 1)
+    if not lowest >= SAME_COSINE:  # NaN neither
         raise InputError(
             f"{embedder.name} embeds a chunk of the index with cosine {lowest:.3f} to the vector "
-            f"that it has (of {rows}; {SAME_COSINE} was expected): another model answers now "
-            "under this name. Build the index again with loragraft rag index --replace."
+            f"that it has ({SAME_COSINE} was expected): another model answers now under this "
+            "name. Build the index again with loragraft rag index --replace."
         )
 
 
@@ -93,15 +93,20 @@ def lowest_cosine(
 ) -> tuple[float, int]:
     """Embed some chunks again and compare them with their stored vectors.
 
+    Args:
+        index: Whose chunks; those of which the embedder knew no word are left out.
+        embedder: Who embeds them.
+        count: How many chunks at most.
+
     Returns:
         The lowest cosine, and of how many chunks; 1.0 of none.
     """
-    rows = np.unique(np.linspace(0, len(index) - 1, count).astype(np.int64))
-    stored = np.asarray(index.vectors(rows))
-    known = np.linalg.norm(stored, axis=1) > 0
-    if not known.any():
+    rows = np.unique(np.linspace(0, len(index) - 1, _EMBEDDED_AGAIN).astype(np.int64))
+    rows = rows[np.linalg.norm(index.vectors(rows), axis=1) > 0][:count]
+    if not len(rows):
         return 1.0, 0
-    again = embedder.embed([embedded_text(chunk) for chunk in index.chunks(rows[known])])
-    if again.shape != stored[known].shape:
-        return -1.0, int(known.sum())
-    return float((again * stored[known]).sum(axis=1).min()), int(known.sum())
+    stored = index.vectors(rows)
+    again = embedder.embed([embedded_text(chunk) for chunk in index.chunks(rows)])
+    if again.shape != stored.shape:
+        return -1.0, len(rows)
+    return float((again * stored).sum(axis=1).min()), len(rows)

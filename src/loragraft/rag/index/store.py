@@ -60,13 +60,14 @@ class Index:
             exact: Whether to search exactly even where an approximate index is there.
 
         Returns:
-            Scores, falling, and rows, both of shape [questions, k]; where there are fewer, rows
-            are -1 and scores minus infinity.
+            Scores, falling, and rows, both of shape [questions, k], or as many columns as the
+            index has chunks; where fewer are found, rows are -1 and scores minus infinity.
 
         Raises:
             InputError: If the vectors have other dimensions or are not finite, or k is below 1.
         """
         queries = check_queries(vectors, self.info.dimensions, k)
+        k = min(k, len(self))
         if rows is not None:
             return self._exact.search(queries, k, _checked_rows(rows, len(self)))
         if self._approximate is None or exact:
@@ -151,8 +152,12 @@ def _checked_rows(rows: Rows, count: int) -> Rows:
     return rows
 
 
-def open_index(path: Path) -> Index:
+def open_index(path: Path, *, approximate: bool = True) -> Index:
     """Open the committed state of an index for reading.
+
+    Args:
+        path: Its folder.
+        approximate: Whether to search by its approximate index, where there is one.
 
     Raises:
         InputError: If there is none, it is unfinished, damaged or of another format.
@@ -161,7 +166,7 @@ def open_index(path: Path) -> Index:
     for attempt in range(_ATTEMPTS):
         info = read_info(path)
         try:
-            return _open(path, info)
+            return _open(path, info, approximate)
         except FileNotFoundError as error:
             missing = error
         if attempt < _ATTEMPTS - 1:
@@ -172,7 +177,14 @@ def open_index(path: Path) -> Index:
     )
 
 
-def _open(path: Path, info: IndexInfo) -> Index:
+def _open(path: Path, info: IndexInfo, approximate: bool) -> Index:
+    for file in info.all_files:
+        size = (path / file.name).stat().st_size
+        if size != file.bytes:
+            raise InputError(
+                f"{path / file.name} has {size} bytes, and {file.bytes} were written. The index "
+                "is damaged: build it again with loragraft rag index --replace."
+            )
     store = ChunkStore(path / info.files[CHUNKS].name)
     try:
         exact = ExactVectors(path / info.files[VECTORS].name, info.dimensions)
@@ -181,10 +193,10 @@ def _open(path: Path, info: IndexInfo) -> Index:
                 f"The index {path} holds {len(exact)} vectors for {info.chunks} chunks. It is "
                 "damaged: build it again with loragraft rag index --replace."
             )
-        approximate = None
-        if SEARCH in info.files:
-            approximate = open_approximate(path / info.files[SEARCH].name, info.search, exact)
+        search = None
+        if approximate and SEARCH in info.files:
+            search = open_approximate(path / info.files[SEARCH].name, info.search, exact)
     except BaseException:
         store.close()
         raise
-    return Index(path, info, store, exact, approximate)
+    return Index(path, info, store, exact, search)

@@ -35,7 +35,9 @@ def update_index(
             index knows: ``lambda known: read_corpus(sources, known=known)``.
         embedder: The one that made the index.
         split: Makes chunks, as the index's ``chunking`` says.
-        options: Another chunking splits all documents again; the old options by default.
+        options: :func:`options_of` the index by default, its other parts apart. Another chunking
+            splits all documents again, another search is built anew, a part not named leaves with
+            the first chunk that changes.
         progress: Told of each stage.
 
     Raises:

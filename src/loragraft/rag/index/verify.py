@@ -19,7 +19,7 @@ from loragraft.errors import InputError, LoragraftError
 from loragraft.rag.chunking.chunk import embedded_text
 from loragraft.rag.index.approximate import RECALL_AT, SAMPLE, TARGET_RECALL
 from loragraft.rag.index.dense import blocks_of, nearest, overlap
-from loragraft.rag.index.layout import WORK_NAME, IndexInfo, is_ours, read_info
+from loragraft.rag.index.layout import SEARCH, WORK_NAME, IndexInfo, is_ours, read_info
 from loragraft.rag.index.sameness import SAME_COSINE, differences, lowest_cosine
 from loragraft.rag.index.store import Index, open_index
 
@@ -53,15 +53,20 @@ def verify_index(
     watcher = progress or Silent()
     try:
         info = read_info(path)
-        findings = [*_check_files(path, info, watcher), *_check_leftovers(path, info)]
+        damaged, findings = _check_files(path, info, watcher)
+        findings += _check_leftovers(path, info)
         if read_info(path).generation != info.generation:
             return verify_index(path, open_embedder, progress)  # an update was faster
-        return tuple(findings) + tuple(_check_content(path, open_embedder, watcher))
+        # FAISS may read anywhere when it is asked by an approximate index that is damaged.
+        ask = SEARCH not in info.files or info.files[SEARCH].name not in damaged
+        return (*findings, *_check_content(path, open_embedder, watcher, ask))
     finally:
         watcher.end()
 
 
-def _check_files(path: Path, info: IndexInfo, progress: Progress) -> Iterator[Finding]:
+def _check_files(
+    path: Path, info: IndexInfo, progress: Progress
+) -> tuple[list[str], list[Finding]]:
     progress.begin("Hashing the files", sum(file.bytes for file in info.all_files))
     missing, changed = list[str](), list[str]()
     for file in info.all_files:
@@ -72,13 +77,16 @@ def _check_files(path: Path, info: IndexInfo, progress: Progress) -> Iterator[Fi
             continue
         if digest != file.sha256:
             changed.append(file.name)
-    expected = f"all {len(info.all_files)} files that index.json names"
+    expected, findings = f"all {len(info.all_files)} files that index.json names", list[Finding]()
     if missing:
-        yield failed("index.missing", quote(missing), expected, REBUILD)
+        findings.append(failed("index.missing", quote(missing), expected, REBUILD))
     if changed:
-        yield failed("index.changed", quote(changed), "files as they were written", REBUILD)
-    if not missing and not changed:
-        yield passed("index.files", f"{len(info.all_files)} files, as written", expected)
+        written = "files as they were written"
+        findings.append(failed("index.changed", quote(changed), written, REBUILD))
+    if not findings:
+        found = f"{len(info.all_files)} files, as written"
+        findings.append(passed("index.files", found, expected))
+    return missing + changed, findings
 
 
 def _check_leftovers(path: Path, info: IndexInfo) -> Iterator[Finding]:
@@ -97,10 +105,10 @@ def _check_leftovers(path: Path, info: IndexInfo) -> Iterator[Finding]:
 
 
 def _check_content(
-    path: Path, open_embedder: OpenEmbedder | None, progress: Progress
+    path: Path, open_embedder: OpenEmbedder | None, progress: Progress, ask: bool
 ) -> Iterator[Finding]:
     try:
-        index = open_index(path)
+        index = open_index(path, approximate=ask)
     except InputError as error:
         yield failed("index.open", str(error), "an index that can be opened", REBUILD)
         return
@@ -167,7 +175,8 @@ def _check_vectors(index: Index) -> Iterator[Finding]:
     broken = odd = empty = 0
     for block in blocks_of(index.exact.array):
         finite = np.asarray(np.isfinite(block).all(axis=1))
-        lengths = np.linalg.norm(np.where(finite[:, None], block, 0), axis=1)
+        with np.errstate(over="ignore"):
+            lengths = np.linalg.norm(np.where(finite[:, None], block, 0), axis=1)
         broken += int((~finite).sum())
         empty += int((finite & (lengths == 0)).sum())
         odd += int((finite & (lengths > 0) & (np.abs(lengths - 1) > _UNIT)).sum())

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from loragraft.adapter.findings import quote
 from loragraft.artifact.files import sync_file, sync_folder
 from loragraft.artifact.hashing import sha256_file
 from loragraft.artifact.lock import hold_lock
@@ -26,6 +28,9 @@ from loragraft.rag.index.layout import (
 )
 from loragraft.rag.index.options import PartWriter
 
+_UNFINISHED = re.compile(rf"\.{re.escape(INDEX_NAME)}\.\d+\.tmp")
+"""What a kill leaves of an index.json that was just being written."""
+
 
 @contextmanager
 def write_access(target: Path) -> Iterator[Path]:
@@ -39,14 +44,13 @@ def write_access(target: Path) -> Iterator[Path]:
         BundleError: If something else is there.
         InputError: If nothing can be written there.
     """
-    try:
+    with _explain(target):
         _check_target(target)
         target.mkdir(parents=True, exist_ok=True)
-    except (PermissionError, FileExistsError, NotADirectoryError) as error:
-        raise _cannot_write(target, error) from None
     with _lock(target):
         work = target / WORK_NAME
-        work.mkdir(exist_ok=True)
+        with _explain(target):
+            work.mkdir(exist_ok=True)
         try:
             yield work
         finally:
@@ -56,31 +60,51 @@ def write_access(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def _lock(target: Path) -> Iterator[None]:
+    with ExitStack() as stack:
+        with _explain(target):
+            stack.enter_context(hold_lock(target / LOCK_NAME))
+        yield
+
+
+@contextmanager
+def _explain(target: Path) -> Iterator[None]:
+    """Say in words that nothing can be written."""
     try:
-        with hold_lock(target / LOCK_NAME):
+        with explain_full_disk(target):
             yield
-    except PermissionError as error:
-        raise _cannot_write(target, error) from None
-
-
-def _cannot_write(target: Path, error: OSError) -> InputError:
-    return InputError(
-        f"Nothing can be written into {target}: {error.strerror}. Choose another folder for the "
-        "index."
-    )
+    except (OSError, ValueError) as error:  # the latter of a name that no file can have
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise InputError(
+            f"Nothing can be written into {target}: {reason}. Choose another folder for the index."
+        ) from None
 
 
 def _check_target(target: Path) -> None:
+    str(target).encode()  # FAISS knows no other names
     if not os.path.lexists(target):
         return
     if not target.is_dir():
         raise BundleError(f"{target} is there and is no folder. Choose another name.")
-    names = {entry.name for entry in target.iterdir()}
-    if names and not names & {INDEX_NAME, WORK_NAME, LOCK_NAME}:
+    others = [entry.name for entry in target.iterdir() if not _may_be_there(entry.name)]
+    if others and not _is_index(target):
         raise BundleError(
-            f"{target} is there and is no index: nothing is written into it. Move it away or "
-            "choose another name."
+            f"{target} is there and is no index (it holds {quote(others)}): nothing is written "
+            "into it. Move it away or choose another name."
         )
+
+
+def _may_be_there(name: str) -> bool:
+    """Whether a file may lie in the folder of an index that was never finished, or is damaged."""
+    ours = name in (INDEX_NAME, WORK_NAME) or name.startswith(LOCK_NAME)
+    return ours or is_ours(name) or _UNFINISHED.fullmatch(name) is not None
+
+
+def _is_index(target: Path) -> bool:
+    try:
+        read_info(target)
+    except InputError:
+        return False
+    return True
 
 
 def current(target: Path) -> IndexInfo | None:
@@ -102,7 +126,8 @@ def tidy(target: Path, info: IndexInfo | None) -> None:
     """Delete what no committed state names; files that somebody has open may stay (Windows)."""
     named = set() if info is None else {file.name.partition("/")[0] for file in info.all_files}
     for entry in target.iterdir():
-        if is_ours(entry.name) and entry.name not in named:
+        ours = is_ours(entry.name) or _UNFINISHED.fullmatch(entry.name) is not None
+        if ours and entry.name not in named:
             with suppress(OSError):
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
@@ -150,4 +175,9 @@ def commit(target: Path, info: IndexInfo) -> None:
     sync_folder(target)
     write_info(target, info)
     tidy(target, info)
+    forget_work(target)
+
+
+def forget_work(target: Path) -> None:
+    """Delete what unfinished runs have left for a state that nobody wants any more."""
     shutil.rmtree(target / WORK_NAME, ignore_errors=True)
