@@ -168,6 +168,19 @@ class ChunkStore:
         """Return all chunks in the order of their rows."""
         return (_chunk(row) for row in self._rows(f"{_CHUNK} ORDER BY c.row"))
 
+    def described(self) -> Iterator[tuple[int, str, str, dict[str, Any]]]:
+        """Return row, document's id and title, and metadata of every chunk, by document.
+
+        Neighbours of one document without metadata of their own share one mapping.
+        """
+        statement = """SELECT c.row, c.own, d.key, d.doc_id, d.title, d.shared
+                       FROM chunks c JOIN documents d ON d.key = c.document ORDER BY c.document"""
+        last, shared = None, dict[str, Any]()
+        for row, own, key, doc_id, title, described in self._rows(statement):
+            if key != last:
+                last, shared = key, json.loads(described)
+            yield row, doc_id, title, shared if own == "{}" else {**shared, **json.loads(own)}
+
     def hashed(self) -> Iterator[tuple[int, bytes, int]]:
         """Return row, hash of what is embedded, and tokens of every chunk, by row."""
         rows = self._rows("SELECT row, sha256, tokens FROM chunks ORDER BY row")

@@ -124,22 +124,19 @@ def matching_rows(index: Index, filters: Sequence[Filter]) -> Rows:
     Raises:
         InputError: If no chunk has a key that a filter names; those that are known are named.
     """
-    missing = {one.key for one in filters}
-    known: set[str] = set()
-    rows = []
-    for row, metadata in _described(index):
-        known.update(metadata)
-        missing -= {key for key in missing if any(True for _ in _values(metadata, key))}
-        if all(one.accepts(metadata) for one in filters):
+    missing, known = {one.key for one in filters}, {_DOC_ID, _TITLE}
+    rows, accepted, last = list[int](), False, None
+    for row, doc_id, title, metadata in index.store.described():
+        if metadata is not last:
+            last, described = metadata, {_DOC_ID: doc_id, _TITLE: title, **metadata}
+            known |= metadata.keys()
+            missing -= {key for key in missing if any(True for _ in _values(described, key))}
+            accepted = all(one.accepts(described) for one in filters)
+        if accepted:
             rows.append(row)
     if missing:
         raise _unknown(sorted(missing), known)
-    return np.asarray(rows, np.int64)
-
-
-def _described(index: Index) -> Iterator[tuple[int, dict[str, Any]]]:
-    for row, chunk in enumerate(index.iterate()):
-        yield row, {_DOC_ID: chunk.doc_id, _TITLE: chunk.title, **chunk.metadata}
+    return np.sort(np.asarray(rows, np.int64))
 
 
 def _unknown(missing: Sequence[str], known: Iterable[str]) -> InputError:
