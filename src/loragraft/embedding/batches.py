@@ -20,6 +20,7 @@ def in_batches(
     size: int,
     embed: Callable[[list[str]], NDArray[np.float32]],
     on_done: OnDone | None,
+    lengths: Sequence[int] | None = None,
 ) -> NDArray[np.float32]:
     """Embed texts batch by batch, the longest first, and return vectors in the texts' order.
 
@@ -28,6 +29,7 @@ def in_batches(
         size: Texts in a batch.
         embed: Embeds one batch.
         on_done: Hears how many texts each finished batch held.
+        lengths: Of the texts, as the model counts; characters are a worse guess.
 
     Returns:
         Unit vectors, shape [texts, dimensions]; of no text, of no dimensions.
@@ -35,7 +37,8 @@ def in_batches(
     Raises:
         UnavailableError: If batches come back in different dimensions.
     """
-    order = sorted(range(len(texts)), key=lambda number: -len(texts[number]))
+    weights = [len(text) for text in texts] if lengths is None else lengths
+    order = sorted(range(len(texts)), key=lambda number: -weights[number])
     out = np.empty((0, 0), np.float32)
     for first in range(0, len(order), size):
         part = order[first : first + size]

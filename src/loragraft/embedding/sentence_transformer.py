@@ -133,7 +133,8 @@ class SentenceTransformerEmbedder:
             )  # fmt: skip
             return vectors
 
-        return in_batches(texts, self._batch, encode, on_done)
+        lengths = self._tokens.count(texts) if len(texts) > self._batch else None
+        return in_batches(texts, self._batch, encode, on_done, lengths)
 
     def _loaded(self) -> Any:  # noqa: ANN401
         if self._model is None:
