@@ -10,9 +10,10 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 
 from loragraft.embedding.protocol import Embedder
-from loragraft.errors import InputError
+from loragraft.errors import InputError, UnavailableError
 from loragraft.rag.chunking.chunk import embedded_text
 from loragraft.rag.index.dense import Floats, Rows
+from loragraft.rag.index.layout import read_info
 from loragraft.rag.index.store import Index
 from loragraft.rag.records import Passage
 from loragraft.rag.search.filters import Filter, matching_rows
@@ -82,13 +83,13 @@ class Retriever:
 
         Raises:
             InputError: If the mode is unknown, or the index has no search by words.
+            UnavailableError: If the index was updated since it was opened.
         """
         if mode is not None and mode not in MODES:
             raise InputError(f"There is no search mode {mode!r}. Choose {', '.join(MODES)}.")
         self.index, self.weights = index, weights
         self._give, self._reranker = embedder, reranker
-        folder = index.part(LEXICAL)
-        self._lexical = None if folder is None else LexicalSearch(folder, len(index))
+        self._lexical = _open_lexical(index)
         self.mode: Mode = mode or ("dense" if self._lexical is None else "hybrid")
         if self.mode != "dense" and self._lexical is None:
             raise InputError(
@@ -183,3 +184,22 @@ class Retriever:
             replace(passages[place], score=float(scores[place]), rank=rank)
             for rank, place in enumerate(order, 1)
         ]
+
+
+def _open_lexical(index: Index) -> LexicalSearch | None:
+    """Open search by words, where the index has it.
+
+    Raises:
+        InputError: If it is damaged.
+        UnavailableError: If an update has replaced it since the index was opened.
+    """
+    folder = index.part(LEXICAL)
+    try:
+        return None if folder is None else LexicalSearch(folder, len(index))
+    except InputError:
+        if read_info(index.path).generation == index.info.generation:
+            raise
+    raise UnavailableError(
+        f"The index {index.path} was brought up to date just after it was opened. Open it, or run "
+        "the same command, again."
+    )
