@@ -58,7 +58,7 @@ def split(document: Document, embedder: Embedder, budget: int, overlap: int = 0)
         InputError: If the embedder does not read as much as the budget, the budget is below
             :data:`SMALLEST_BUDGET`, or the overlap is more than half of it.
     """
-    _check(embedder, budget, overlap)
+    check_budget(embedder, budget, overlap)
     if not document.text.strip():
         return []
     splitter = _Splitter(document, embedder, budget, overlap)
@@ -69,7 +69,12 @@ def split(document: Document, embedder: Embedder, budget: int, overlap: int = 0)
     return [fitting for chunk in chunks for fitting in splitter.fitted(chunk)]
 
 
-def _check(embedder: Embedder, budget: int, overlap: int) -> None:
+def check_budget(embedder: Embedder, budget: int, overlap: int) -> None:
+    """Refuse chunks that the embedder does not read whole.
+
+    Raises:
+        InputError: Saying which numbers are possible.
+    """
     if not SMALLEST_BUDGET <= budget <= embedder.max_tokens:
         raise InputError(
             f"Chunks of {budget} tokens: {embedder.name} reads {embedder.max_tokens} (special "
