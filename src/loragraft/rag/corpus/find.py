@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import unicodedata
 from collections import Counter
@@ -29,6 +30,14 @@ _UNREAD = frozenset(
 
 _FOLDERS_LEFT_OUT = frozenset(("node_modules", "__pycache__"))
 
+_SPHINX_MARK = "objects.inv"
+"""Lies at the top of what Sphinx, the usual maker of documentation, has built."""
+
+_SPHINX_FOLDERS = frozenset(("_sources", "_static"))
+_SPHINX_PAGES = re.compile(r"(?:genindex(?:-.+)?|search|py-modindex)\.html")
+"""Beside such a mark: the same text once more, and lists of words that would answer every question
+that has one of them."""
+
 
 class Found(NamedTuple):
     """A file to read: where it is, what it is called in the index, and its kind."""
@@ -42,8 +51,8 @@ def find_documents(sources: Sequence[Path]) -> Iterator[Found | Skipped]:
     """Yield the files of sources in a fixed order, each once.
 
     A file's id is its path from the source's own name on (``docs/guide/install.md``), so that
-    adding a source changes no id. Hidden files and folders are left out; links are followed, but
-    nothing is visited twice.
+    adding a source changes no id. Hidden files and folders are left out, and in what Sphinx has
+    built the pages' sources and its indexes; links are followed, but nothing is visited twice.
 
     Raises:
         InputError: If a source does not exist.
@@ -98,6 +107,9 @@ def _folder(top: Path, name: str, seen: set[tuple[int, int]]) -> Iterator[Found 
             continue
         folders[:] = sorted(f for f in folders if f[0] != "." and f not in _FOLDERS_LEFT_OUT)
         inside = os.path.relpath(here, top)
+        if _SPHINX_MARK in files:
+            folders[:] = [folder for folder in folders if folder not in _SPHINX_FOLDERS]
+            files = [file for file in files if not _SPHINX_PAGES.fullmatch(file)]
         for file in sorted(files):
             suffix = os.path.splitext(file)[1].lower()
             if file[0] == "." or suffix not in KINDS:
