@@ -36,6 +36,8 @@ _MAGIC = (
 )
 
 _CONTROL = re.compile(rb"[\x00-\x06\x0e-\x1a\x1c-\x1f\x7f]")
+_CONTROL_CHARACTERS = re.compile("[\x00-\x06\x0e-\x1a\x1c-\x1f\x7f\ufffe\uffff]")
+_ESCAPES = re.compile(rb"\x1b\$(?:[@AB]|\([CD]|\)C)")
 _MOST_CONTROLS = 0.005
 """Share of control characters up to which a file counts as text: form feeds, bells and escape
 sequences occur in logs; binary data has 10 % and more."""
@@ -88,9 +90,12 @@ def decode(data: bytes, declared: str | None = None) -> Decoded:
     for mark, encoding in _MARKS:
         if data.startswith(mark):
             return _checked(data, encoding)
+    _check_magic(data)
     if guess := _wide(data):
         return _checked(data, guess)
-    _check_text(data)
+    if found := _escaped(data):
+        return found
+    _check_controls(data)
     if declared and (found := _declared(data, declared)):
         return found
     try:
@@ -108,8 +113,12 @@ def _checked(data: bytes, encoding: str) -> Decoded:
             f"claims to be {encoding.upper()} but byte {error.start} does not fit; it is cut off "
             "or damaged: save it again as UTF-8"
         ) from None
-    if text.count("\x00") > len(text) * _MOST_CONTROLS:
-        raise InputError("is binary data, not text")
+    controls = len(_CONTROL_CHARACTERS.findall(text))
+    if controls > max(2, len(text) * _MOST_CONTROLS):
+        raise InputError(
+            f"claims to be {encoding.upper()} but is binary data ({controls} control characters "
+            f"of {len(text)}): leave it out or convert it to text"
+        )
     return Decoded(text, encoding)
 
 
@@ -125,13 +134,28 @@ def _wide(data: bytes) -> str | None:
     return "utf-16-be" if even > 0.4 * half and odd < 0.05 * half else None
 
 
-def _check_text(data: bytes) -> None:
+def _escaped(data: bytes) -> Decoded | None:
+    """Recognise ISO-2022, which switches alphabets by escape sequences and is ASCII otherwise."""
+    if not _ESCAPES.search(data) or not data.isascii():
+        return None
+    for encoding in ("iso2022_jp_2", "iso2022_kr"):
+        try:
+            return Decoded(data.decode(encoding), encoding)
+        except UnicodeDecodeError:
+            continue
+    return None
+
+
+def _check_magic(data: bytes) -> None:
     for magic, what, suffix in _MAGIC:
         if data.startswith(magic):
             step = f": name it *{suffix}" if suffix else ": convert it to text first"
             raise InputError(f"is {what} under a text's name{step}")
+
+
+def _check_controls(data: bytes) -> None:
     controls = len(_CONTROL.findall(data))
-    if controls > max(2, len(data) * _MOST_CONTROLS) and b"\x1b$" not in data[:_SAMPLE]:
+    if controls > max(2, len(data) * _MOST_CONTROLS):
         raise InputError(
             f"is binary data under a text's name ({controls} control characters in {len(data)} "
             "bytes): leave it out or convert it to text"
