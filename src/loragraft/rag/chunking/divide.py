@@ -25,7 +25,9 @@ _WORD = re.compile(
 )
 _NEVER_FIRST = frozenset("、。，．：；！？）」』】》〉〕’”…—ー々")  # noqa: RUF001
 _NEVER_LAST = frozenset("「『（【《〈〔")  # noqa: RUF001
-_JOINED = frozenset((Border.LINE, Border.ITEM, Border.ROW, Border.CODE, Border.SENTENCE))
+_JOINED = frozenset(
+    (Border.PARAGRAPH, Border.LINE, Border.ITEM, Border.ROW, Border.CODE, Border.SENTENCE)
+)
 
 
 def word_starts(text: str, start: int, stop: int) -> Iterator[int]:

@@ -17,6 +17,10 @@ CHARACTERS_PER_TOKEN = 12
 tokens, and some tokenizers turn a word of 10,000 characters into one unknown token: a chunk without
 an upper bound would fill a model's whole context."""
 
+LONGEST_CHARACTER = 64
+"""Code points that people write as one character at most (a family of emoji has 11); where more
+are joined, as in ornamented text without end, they are cut all the same."""
+
 _STRETCH_END = re.compile(r"\s(?=\S)")
 
 
@@ -51,9 +55,10 @@ class Measure:
         first = bisect_right(self._stops, start)
         if bisect_right(self._stops, stop) - first > budget:
             stop = min(stop, self._stops[first + budget - 1])
-        while stop > start + 1 and _joins(self.text, stop):
-            stop -= 1
-        return max(stop, start + 1)
+        whole, least = stop, max(start + 1, stop - LONGEST_CHARACTER)
+        while whole > least and _joins(self.text, whole):
+            whole -= 1
+        return max(stop if _joins(self.text, whole) else whole, start + 1)
 
 
 def _joins(text: str, position: int) -> bool:

@@ -60,7 +60,7 @@ class _Line(NamedTuple):
 
 _FENCE = re.compile(r"\s*(`{3,}|~{3,})")
 _ITEM = re.compile(r"\s*(?:[-*+•‣–]|\d{1,4}[.)]|[a-zA-Z][.)])\s+\S")  # noqa: RUF001
-_RULE_ROW = re.compile(r"\s*\|?[\s:|-]*-[\s:|-]*\|?\s*\Z")
+_RULE_ROW = frozenset(" \t:|-")
 _CODE_INDENT = re.compile(r"(?: {4}|\t)")
 
 
@@ -174,6 +174,10 @@ def _is_row(line: _Line) -> bool:
     return len(stripped) > 1 and stripped[0] == "|" and stripped[-1] == "|"
 
 
+def _is_rule(line: str) -> bool:
+    return "-" in line and _RULE_ROW.issuperset(line)
+
+
 def _rows(lines: list[_Line], at: int) -> int:
     while at < len(lines) and _is_row(lines[at]):
         at += 1
@@ -206,7 +210,7 @@ def _code(text: str, lines: list[_Line]) -> Iterator[Piece]:
 
 
 def _table(text: str, lines: list[_Line]) -> Iterator[Piece]:
-    ruled = len(lines) > 1 and _RULE_ROW.match(lines[1].text) is not None
+    ruled = len(lines) > 1 and _is_rule(lines[1].text)
     header = lines[0].text.strip().strip("|").strip() if ruled else ""
     for number, line in enumerate(lines):
         start, stop = trimmed(text, line.start, line.stop)

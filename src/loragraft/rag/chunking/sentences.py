@@ -23,7 +23,8 @@ _BEFORE_NUMBERS = frozenset(("no", "nos", "art", "app", "tab", "sec", "p", "m", 
 
 _END = re.compile(
     r"""
-    [.!?…؟۔։።।॥]+ ["'”’»)\]]* (?=\s)        # scripts that put a space after a sentence
+    # Scripts that put a space after a sentence; a run of marks is tried once, not from each on.
+    (?<![.!?…؟۔։።।॥]) [.!?…؟۔։።।॥]+ ["'”’»)\]]* (?=\s)
     | [。！？｡．]+ [」』”’）】》]*              # scripts that do not
     """,  # noqa: RUF001
     re.VERBOSE,

@@ -46,7 +46,7 @@ def from_json(data: Mapping[str, Any]) -> Extracted:
 _NEWLINES = re.compile(r"\r\n?|[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 _DROPPED = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\u00ad\ufff9-\ufffb]")
 _HALVES = re.compile(r"[\ud800-\udfff]")
-_LINE_ENDS = re.compile(r"[ \t\xa0]+$", re.MULTILINE)
+_LINE_ENDS = re.compile(r"(?<![ \t\xa0])[ \t\xa0]+$", re.MULTILINE)
 _BLANK_LINES = re.compile(r"\n{4,}")
 
 

@@ -16,6 +16,8 @@ class Limits:
             dump or a log, which nobody wants to search by meaning.
         pdf_bytes: Of a PDF, whose pictures count too.
         text_characters: Of the text in it.
+        lines: Of the text in it. Prose has one for every 40 to 100 characters; what has millions
+            is a list of data.
         record_bytes: Of one line of JSON.
         metadata_bytes: Of a document's metadata as JSON; every chunk carries them.
         pages: Of a PDF.
@@ -27,6 +29,7 @@ class Limits:
     file_bytes: int = 64 * MIB
     pdf_bytes: int = 256 * MIB
     text_characters: int = 32 * MIB
+    lines: int = 2_000_000
     record_bytes: int = 64 * MIB
     metadata_bytes: int = 64 * 1024
     pages: int = 10_000

@@ -16,6 +16,9 @@ alternate between two."""
 _PAGE_NUMBER = re.compile(
     r"\W*(?:page|seite|p\.)?\s*(?:\d{1,5}|[ivxlc]{1,7})\s*(?:(?:of|von|/)\s*\d{1,5})?\W*", re.I
 )
+_LONGEST_NUMBER = 40
+"""Characters of a line that is only a page's number, with dashes around it perhaps."""
+
 _HYPHEN = re.compile(r"(?<=[^\W\d_])[-\u2010]\n(?=[^\W\d_])(?!\n)")
 _ENDS = re.compile(r"[.!?:;…\"”»)]\s*\Z")
 _LIGATURES = str.maketrans(
@@ -66,11 +69,17 @@ def _repeated(pages: list[list[str]]) -> frozenset[str]:
 
 def _without_edges(page: list[str], repeated: frozenset[str]) -> list[str]:
     for _ in range(_EDGE):
-        if page and (_shape(page[0]) in repeated or _PAGE_NUMBER.fullmatch(page[0])):
+        if page and _is_edge(page[0], repeated):
             page = page[1:]
-        if page and (_shape(page[-1]) in repeated or _PAGE_NUMBER.fullmatch(page[-1])):
+        if page and _is_edge(page[-1], repeated):
             page = page[:-1]
     return page
+
+
+def _is_edge(line: str, repeated: frozenset[str]) -> bool:
+    if _shape(line) in repeated:
+        return True
+    return len(line) <= _LONGEST_NUMBER and _PAGE_NUMBER.fullmatch(line) is not None
 
 
 def _joined(lines: list[str]) -> str:

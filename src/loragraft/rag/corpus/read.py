@@ -144,6 +144,12 @@ def make_document(
             f"holds {len(extracted.text):,} characters of text; up to "
             f"{limits.text_characters:,} are read: divide it"
         )
+    lines = extracted.text.count("\n")
+    if lines > limits.lines:
+        raise InputError(
+            f"holds {lines:,} lines of text; up to {limits.lines:,} are read: divide it, or leave "
+            "it out if it is data"
+        )
     about = json.dumps(metadata, sort_keys=True, allow_nan=False)
     if len(about) > limits.metadata_bytes + 8 * len(metadata.get("page_starts", ())):
         raise InputError(f"has {len(about):,} bytes of metadata: leave out what nobody filters by")
