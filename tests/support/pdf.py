@@ -65,7 +65,7 @@ def add_bookmarks(path: Path, marks: Sequence[tuple[str, int]]) -> None:
 
     writer = PdfWriter(clone_from=path)
     for title, page in marks:
-        writer.add_outline_item(title, page)
+        writer.add_outline_item(title=title, page_number=page)
     writer.write(path)
 
 

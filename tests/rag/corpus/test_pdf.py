@@ -56,8 +56,8 @@ def test_running_headers_and_page_numbers_go() -> None:
 
 
 def test_hyphenated_words_are_put_together() -> None:
-    assert clean_pages(["an adap-\nter of Mann-\nWhitney, \ufb01ne; 3-\n4"]) == [
-        "an adapter of Mann-Whitney, fine; 3-\n4"
+    assert clean_pages(["an adap-\nter of Mann-\nWhitney, \ufb01ne; 3-\n4 km"]) == [
+        "an adapter of Mann-Whitney, fine; 3-\n4 km"
     ]
 
 
