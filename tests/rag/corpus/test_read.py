@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import random
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,9 +15,10 @@ import pytest
 
 from loragraft.errors import InputError
 from loragraft.rag.corpus import Limits, Unchanged, read_corpus
+from loragraft.rag.corpus.limits import MIB
 from loragraft.rag.corpus.worker import Worker
 from loragraft.rag.records import Document, Skipped
-from tests.support.pdf import build_pdf
+from tests.support.pdf import build_pdf, encrypt
 
 
 def _read(
@@ -77,25 +80,88 @@ def test_what_did_not_change_is_not_read_again(collection: Path) -> None:
     assert {d.doc_id for d in found if isinstance(d, Document)} == {"docs/page.html", "r1", "r2"}
 
 
+def _sparse(path: Path, size: int) -> None:
+    with path.open("wb") as file:
+        file.write(b"The first words of a dump.\n")
+        file.truncate(size)
+
+
+_BAD = {
+    "empty.txt": (b"", "is empty"),
+    "empty.pdf": (b"", "is empty"),
+    "empty.jsonl": (b"", "is empty"),
+    "blank.md": (b" \n\n", "is empty"),
+    "nothing.html": (b"<script>x</script>", "holds no text"),
+    "picture.txt": (b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 9, "is a picture under"),
+    "program.md": (b"\x7fELF\x02\x01\x01" + bytes(99), "is a program under"),
+    "paper.txt": (build_pdf([["Words."]]), "is a PDF under a text's name: name it *.pdf"),
+    "random.html": (random.Random(5).randbytes(5000), "is binary data under"),
+    "broken.pdf": (b"%PDF-1.4 nothing", "is no PDF that can be read"),
+    "page-as.pdf": (b"<p>A page.</p>", "is no PDF that can be read"),
+    "cut.txt": ("Größe und Höhe. ".encode() * 9 + b"\xc3", "is UTF-8 with damage: byte 171"),
+    "wide.txt": ("Größe".encode("utf-16") + b"\x00", "claims to be UTF-16"),
+    "broken.jsonl": (b"{\n", "is no JSON"),
+}
+_HUGE = {"huge.txt": 64, "huge.html": 64, "huge.md": 64, "huge.pdf": 256}
+
+
 def test_bad_files_are_reported_by_name_and_the_rest_is_read(collection: Path) -> None:
-    bad = {
-        "empty.txt": b"",
-        "blank.md": b" \n\n",
-        "nothing.html": b"<script>x</script>",
-        "picture.txt": b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 9,
-        "random.md": os.urandom(5000),
-        "broken.pdf": b"%PDF-1.4 nothing",
-        "cut.txt": "Größe und Höhe. ".encode() * 9 + "ß".encode()[:1],
-        "huge.txt": b"words " * 200_000,
-        "broken.jsonl": b"{\n",
-    }
-    for name, data in bad.items():
+    for name, (data, _) in _BAD.items():
         (collection / name).write_bytes(data)
-    documents, skipped = _read([collection], file_bytes=1024 * 1024)
+    for name, most in _HUGE.items():
+        _sparse(collection / name, most * MIB + 1)
+    (collection / "secret.pdf").write_bytes(build_pdf([["Secret words."]]))
+    encrypt(collection / "secret.pdf", "password")
+    documents, skipped = _read([collection])
     assert len(documents) == 6
-    named = {Path(item.source.split(",")[0]).name for item in skipped}
-    assert named == set(bad)
-    assert all(len(item.reason) > 8 for item in skipped)
+    reasons = {Path(item.source.split(",")[0]).name: item.reason for item in skipped}
+    assert len(skipped) == len(reasons)
+    expected = {name: reason for name, (_, reason) in _BAD.items()}
+    expected |= {name: f"is larger than {most} MiB" for name, most in _HUGE.items()}
+    expected["secret.pdf"] = "is encrypted with a password"
+    assert reasons.keys() == expected.keys()
+    assert {n: r for n, r in reasons.items() if not r.startswith(expected[n])} == {}
+
+
+def test_a_file_that_cannot_be_opened_is_reported(
+    collection: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.open
+
+    def refused(path: Any, *others: Any, **more: Any) -> int:  # noqa: ANN401
+        if str(path).endswith("page.html"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real(path, *others, **more)
+
+    monkeypatch.setattr(os, "open", refused)
+    documents, [skipped] = _read([collection])
+    assert skipped == Skipped(str(collection / "page.html"), "cannot be read: Permission denied")
+    assert len(documents) == 5
+
+
+def test_pages_that_sphinx_makes_twice_are_read_once(tmp_path: Path) -> None:
+    for name in ("index.html", "genindex.html", "genindex-A.html", "search.html",
+                 "_static/note.txt", "_sources/index.rst.txt"):  # fmt: skip
+        path = tmp_path / "html" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("<p>Some words.")
+    everything, _ = _read([tmp_path / "html"])
+    assert len(everything) == 6
+    (tmp_path / "html" / "objects.inv").write_bytes(b"# Sphinx inventory version 2\n")
+    documents, skipped = _read([tmp_path / "html"])
+    assert list(documents) == ["html/index.html"]
+    assert skipped == []
+
+
+def test_texts_beyond_the_limits_are_reported(tmp_path: Path) -> None:
+    (tmp_path / "lines.txt").write_text("a\n" * 300 + "b")
+    (tmp_path / "long.md").write_text("word " * 250)
+    documents, skipped = _read([tmp_path], lines=200, text_characters=1000)
+    assert documents == {}
+    assert [item.reason.split(";")[0] for item in skipped] == [
+        "holds 300 lines of text",
+        "holds 1,249 characters of text",
+    ]
 
 
 def test_hostile_names_and_files_do_no_harm(
