@@ -144,7 +144,7 @@ def write_info(folder: Path, info: IndexInfo) -> None:
     Raises:
         OutOfSpaceError: If the disk is full; the old state stays.
     """
-    text = json.dumps(info.to_json(), indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(info.to_json(), indent=2) + "\n"  # escaped: paths may be no Unicode
     write_atomically(folder / INDEX_NAME, text.encode())
 
 
