@@ -122,7 +122,7 @@ def another_kind(path: Path) -> None:
         ("scores.npy", truncate, "damaged"),
         ("rows.npy", another_kind, "holds float64"),
         ("starts.npy", Path.unlink, "No such file"),
-        ("terms.txt", truncate, "terms.txt has"),
+        ("terms.bin", truncate, "terms.bin has"),
         ("lexical.json", truncate, "cannot be read"),
     ],
 )

@@ -31,7 +31,7 @@ K1, B = 1.5, 0.75
 """Of BM25: how soon more of one word says nothing more, and how much long chunks are held back."""
 MOST_WORDS = 2000
 """Different words of a question that are looked up, the first ones: nobody asks with more."""
-_ABOUT, _TERMS = "lexical.json", "terms.txt"
+_ABOUT, _TERMS = "lexical.json", "terms.bin"
 _ARRAYS = {"offsets": np.int64, "columns": np.int32, "starts": np.int64, "rows": np.int32,
            "scores": np.float32}  # fmt: skip
 _REMEMBERED = 32
