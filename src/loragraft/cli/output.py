@@ -24,8 +24,9 @@ VERDICT_STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red", "allowe
 def print_json(value: Mapping[str, Any]) -> None:
     """Print a report as JSON."""
     from loragraft.artifact.metadata import plain
+    from loragraft.chat.cleaning import clean_json
 
-    click.echo(json.dumps(plain(value), indent=2, ensure_ascii=False))
+    click.echo(clean_json(json.dumps(plain(value), indent=2, ensure_ascii=False)))
 
 
 def console() -> Console:
@@ -43,11 +44,15 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    from loragraft.chat.cleaning import clean
+
+    table = Table(
+        title=Text(clean(title), "table.title"), title_justify="left", box=box.SIMPLE_HEAD
+    )
     for name in columns:
         table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell, style=VERDICT_STYLES.get(cell, "")) for cell in row))
+        table.add_row(*(Text(clean(cell), style=VERDICT_STYLES.get(cell, "")) for cell in row))
     console().print(table)
 
 
@@ -73,5 +78,7 @@ def print_findings(findings: Sequence[Finding]) -> None:
 
 def print_warnings(warnings: Sequence[str]) -> None:
     """Print what a person should read, on stderr."""
+    from loragraft.chat.cleaning import clean
+
     for text in warnings:
-        click.echo(f"Note: {text}", err=True)
+        click.echo(f"Note: {clean(text)}", err=True)

@@ -18,6 +18,8 @@ STEP = 0.1
 """Share of a stage between two lines where stderr is no terminal."""
 PAUSE_SECONDS = 1.0
 """Between two lines at least: what is done in a moment needs none."""
+WHILE_SECONDS = 20.0
+"""Between two lines where nobody knows how much there is."""
 
 
 def _amount(count: float, unit: str) -> str:
@@ -53,12 +55,15 @@ class LineProgress:
         self.note(f"{stage} ({_amount(total, unit)})" if total else stage)
 
     def advance(self, count: int) -> None:
-        """Print a line when another tenth is done."""
+        """Print a line when another tenth is done; of an unknown total, once in a while."""
         with self._lock:
             self._done += count
+            now = time.monotonic()
+            if not self._total and now - self._last >= WHILE_SECONDS:
+                self._last = now
+                self.note(f"{self._stage}: {_amount(self._done, self._unit)} so far")
             if not self._total or self._done / self._total < self._next:
                 return
-            now = time.monotonic()
             if now - self._last < PAUSE_SECONDS:
                 return
             share = self._done / self._total
