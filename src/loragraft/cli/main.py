@@ -32,6 +32,7 @@ GROUPS: Mapping[str, tuple[str, str]] = {
     "doctor": ("loragraft.cli.doctor:doctor", "Say what works here, what is slow, what can go."),
     "export": ("loragraft.cli.export:export", "Merge, convert, quantize and check a model."),
     "ollama": ("loragraft.cli.ollama:ollama", "Register models on Ollama, and prove it."),
+    "rag": ("loragraft.cli.rag:rag", "Index documents, and find what answers a question."),
     "serve": ("loragraft.cli.serve:serve", "Serve a bundle by an OpenAI-compatible endpoint."),
     "trace": ("loragraft.cli.trace:trace", "Follow a model from base to Ollama: where it parts."),
 }
