@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -14,10 +16,14 @@ import click
 from loragraft.chat.commands import THINKING
 from loragraft.engine.protocol import Sampling
 from loragraft.engine.threads import MAX_THREADS
+from loragraft.rag.answering.answer import DEFAULT_PASSAGES
 
 if TYPE_CHECKING:
     from loragraft.chat.session import Session
     from loragraft.chat.show import Notes, Show
+    from loragraft.engine.protocol import ChatEngine
+    from loragraft.rag.search.retrieve import Mode
+    from loragraft.rag.searching import Search
 
 TERMINATED = 143
 """128 + SIGTERM, as shells report it."""
@@ -58,6 +64,15 @@ DEFAULTS = Sampling(max_tokens=DEFAULT_TOKENS)
 @click.option("--gpu-layers", type=click.IntRange(min=0),
               help="Layers on the GPU. [default: all, where llama.cpp sees one]")  # fmt: skip
 @click.option("--quant", help="Which file of a bundle, such as Q4_K_M. [default: its first]")
+@click.option("--rag", "index", type=click.Path(path_type=Path), metavar="INDEX",
+              help="Answer from the documents of an index, with citations.")  # fmt: skip
+@click.option("--passages", type=click.IntRange(1, 100),
+              help=f"Passages for a question. [default: {DEFAULT_PASSAGES}]")  # fmt: skip
+@click.option("--search-mode", type=click.Choice(["dense", "lexical", "hybrid"]),
+              help="By meaning, by words, or both. [default: hybrid]")  # fmt: skip
+@click.option("--filter", "filters", multiple=True, metavar="CONDITION",
+              help="Only documents with KEY=VALUE, as in rag query; may be repeated.")  # fmt: skip
+@click.option("--embedder", help="Where the index's embedder is now, if it moved.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON record a line for each answer.")
 def chat(
     target: str,
@@ -70,6 +85,11 @@ def chat(
     context: int | None,
     threads: int,
     gpu_layers: int | None,
+    index: Path | None,
+    passages: int | None,
+    search_mode: Mode | None,
+    filters: tuple[str, ...],
+    embedder: str | None,
     as_json: bool,
     **settings: float | int | None,
 ) -> None:
@@ -78,28 +98,71 @@ def chat(
     Bundles and files are answered in this process, without a server. A path that exists goes
     before a tag. In a terminal /help lists the commands; input from a pipe or a file is one
     question, all of it, and only the answer goes to stdout.
+
+    With --rag each question is answered from passages of an index (loragraft rag index); /sources
+    lists them, and /open 3 shows what [P3] stands for.
     """
-    from loragraft.chat.session import Session
     from loragraft.chat.show import Notes
     from loragraft.chat.target import Opening, open_all
     from loragraft.engine.sampling import check_sampling
 
     sampling = Sampling(**settings)  # type: ignore[arg-type]
     check_sampling(sampling)
-    question = _question(prompt)
-    engines = open_all(
-        [target, *([compare] if compare else [])],
-        Opening(ollama, quant, context, threads, gpu_layers),
-    )
-    try:
-        sessions = [
-            Session(engine, sampling, system=system, think=THINKING[think]) for engine in engines
-        ]
-        with _ended_by_sigterm():
-            _talk(sessions, question, Notes(sys.stderr), as_json)
-    finally:
+    notes = Notes(sys.stderr)
+    with ExitStack() as stack:
+        search = _search(index, passages, search_mode, filters, embedder, notes)
+        if search is not None:
+            stack.enter_context(search)
+        question = _question(prompt)
+        engines = open_all(
+            [target, *([compare] if compare else [])],
+            Opening(ollama, quant, context, threads, gpu_layers),
+        )
         for engine in engines:
-            engine.close()
+            stack.callback(engine.close)
+        begin = _beginner(search, passages, sampling, system, THINKING[think])
+        sessions = [begin(engine) for engine in engines]
+        with _ended_by_sigterm():
+            _talk(sessions, question, notes, as_json)
+
+
+def _search(
+    index: Path | None,
+    passages: int | None,
+    mode: Mode | None,
+    filters: tuple[str, ...],
+    embedder: str | None,
+    notes: Notes,
+) -> Search | None:
+    """Open the index that answers rest on; None without one."""
+    if index is None:
+        if passages or mode or filters or embedder:
+            raise click.UsageError(
+                "--passages, --search-mode, --filter and --embedder belong to --rag INDEX."
+            )
+        return None
+    from loragraft.rag.searching import Search, SearchRequest
+
+    return Search(index, SearchRequest(mode, filters, embedder=embedder), notes.write)
+
+
+def _beginner(
+    search: Search | None,
+    passages: int | None,
+    sampling: Sampling,
+    system: str | None,
+    think: bool | None,
+) -> Callable[[ChatEngine], Session]:
+    """Return what begins a conversation with an engine, from an index where there is one."""
+    from loragraft.chat.session import Session
+
+    if search is None:
+        return partial(Session, sampling=sampling, system=system, think=think)
+    from loragraft.chat.cited import CitedSession, Sources
+
+    search.load()  # now: a person who has typed a question does not wait ten seconds for torch
+    sources = Sources(search.retrieve, passages or DEFAULT_PASSAGES)
+    return partial(CitedSession, sampling=sampling, sources=sources, system=system, think=think)
 
 
 def _question(prompt: str | None) -> str | None:
