@@ -28,6 +28,19 @@ def _amount(count: float, unit: str) -> str:
     return f"{count:,.0f} {unit}" if count >= 100 or count == int(count) else f"{count:.1f} {unit}"
 
 
+def _done(count: float, total: float | None, unit: str) -> str:
+    """Spell how much of how much, short enough to leave a bar its room in 80 columns."""
+    if not total:
+        return _amount(count, unit)
+    if unit == BYTES:
+        return f"{format_bytes(count)} of {format_bytes(total)}"
+    return f"{count:,.0f} of {total:,.0f} {unit}"
+
+
+def _rate(speed: float, unit: str) -> str:
+    return f"{format_bytes(speed)}/s" if unit == BYTES else f"{speed:,.1f}/s"
+
+
 def format_seconds(seconds: float) -> str:
     """Spell a time that is left: ``40 s``, ``12 min``, ``3 h 5 min``."""
     minutes = round(seconds / 60)
@@ -94,7 +107,7 @@ class BarProgress:
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.fields[amount]}"),
-            TimeRemainingColumn(),
+            TimeRemainingColumn(compact=True),
             console=Console(stderr=True),
             transient=True,
         )
@@ -116,9 +129,8 @@ class BarProgress:
             return
         self._rich.advance(self._task, count)
         task = self._rich.tasks[0]
-        rate = f", {_amount(task.speed, self._unit)}/s" if task.speed else ""
-        total = f" of {_amount(task.total, self._unit)}" if task.total else ""
-        self._rich.update(self._task, amount=f"{_amount(task.completed, self._unit)}{total}{rate}")
+        rate = f", {_rate(task.speed, self._unit)}" if task.speed else ""
+        self._rich.update(self._task, amount=_done(task.completed, task.total, self._unit) + rate)
 
     def note(self, text: str) -> None:
         """Print a sentence above the bar."""

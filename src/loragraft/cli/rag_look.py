@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from loragraft.cli.progress import BarProgress
     from loragraft.embedding.protocol import Embedder
     from loragraft.rag.index.layout import SearchInfo
     from loragraft.rag.index.stats import IndexStats
+    from loragraft.rag.records import Passage
     from loragraft.rag.search.retrieve import Mode
     from loragraft.rag.searching import Search
 
@@ -67,21 +69,25 @@ def query(
     if question != FROM_STDIN and not question.strip():
         raise click.UsageError("The question is empty.")
     request = SearchRequest(mode, filters, reranker, embedder, adapter)
-    with Search(path, request, _note) as search:
+    waiting = Waiting()
+    with Search(path, request, waiting.note) as search:
         if question == FROM_STDIN:
-            _answer_all(search, count, as_json)
+            _answer_all(search, waiting, count, as_json)
         else:
-            _answer(search, question, count, as_json)
+            with waiting.shown():
+                found = search.retrieve(question, count)
+            _print_found(question, search.mode, found, as_json)
 
 
-def _answer_all(search: Search, count: int, as_json: bool) -> None:
+def _answer_all(search: Search, waiting: Waiting, count: int, as_json: bool) -> None:
     """Answer each line of stdin as soon as it is there."""
-    with _waiting():
+    with waiting.shown():
         search.load()
     for question in _questions():
+        found = search.retrieve(question, count)
         if not as_json:
             click.secho(f"{_shown(question)}\n", bold=True)
-        _answer(search, question, count, as_json, in_one_line=True)
+        _print_found(question, search.mode, found, as_json, in_one_line=True)
 
 
 def _questions() -> Iterator[str]:
@@ -91,44 +97,55 @@ def _questions() -> Iterator[str]:
             click.echo("> ", nl=False, err=True)
         line = sys.stdin.buffer.readline()
         if not line:
+            if terminal:
+                click.echo(err=True)
             return
         if line.strip():
             yield line.decode("utf-8", "replace").strip()
 
 
-def _answer(
-    search: Search, question: str, count: int, as_json: bool, *, in_one_line: bool = False
+def _print_found(
+    question: str, mode: str, found: Sequence[Passage], as_json: bool, *, in_one_line: bool = False
 ) -> None:
     from loragraft.cli.passages import print_answer_json, print_passages
 
-    with _waiting():
-        found = search.retrieve(question, count)
     if as_json:
-        print_answer_json(question, search.mode, found, in_one_line=in_one_line)
+        print_answer_json(question, mode, found, in_one_line=in_one_line)
         return
     print_passages(question, found)
     if not found:
         click.echo("Nothing was found. Try other words, another --mode or no --filter.", err=True)
 
 
-@contextmanager
-def _waiting() -> Iterator[None]:
-    """Show in a terminal that something happens: loading an embedder takes seconds."""
-    from loragraft.cli.progress import BarProgress
+class Waiting:
+    """Shows in a terminal that something happens: loading an embedder takes seconds."""
 
-    if not sys.stderr.isatty():
-        yield
-        return
-    progress = BarProgress()
-    try:
-        progress.begin("Searching", 0)
-        yield
-    finally:
-        progress.end()
+    def __init__(self) -> None:
+        """Show nothing yet."""
+        self._progress: BarProgress | None = None
 
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Show it while the block runs; elsewhere nothing."""
+        from loragraft.cli.progress import BarProgress
 
-def _note(text: str) -> None:
-    click.secho(f"Note: {_shown(text)}", dim=True, err=True)
+        if not sys.stderr.isatty():
+            yield
+            return
+        self._progress = BarProgress()
+        try:
+            self._progress.begin("Searching", 0)
+            yield
+        finally:
+            self._progress.end()
+            self._progress = None
+
+    def note(self, text: str) -> None:
+        """Write a note beside it."""
+        if self._progress is None:
+            click.echo(f"Note: {_shown(text)}", err=True)
+        else:
+            self._progress.note(_shown(text))
 
 
 def _shown(text: str) -> str:
