@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.rag.answering.conftest import Vocabulary
 
 from loragraft.engine.llama import LlamaEngine
 from loragraft.engine.protocol import Message, Sampling
@@ -15,6 +14,7 @@ from loragraft.rag.answering.counting import TokenCounter, estimate, looks_cut
 from loragraft.rag.answering.fit import Fitted, Room, distinct, fit, room_for
 from loragraft.rag.answering.prompt import quote
 from loragraft.rag.records import Passage
+from tests.rag.answering.conftest import Vocabulary
 from tests.support.passages import Scripted, Uncounted, passage, passages
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.rag.answering.conftest import Vocabulary
 
 from loragraft.engine.conversation import Literals
 from loragraft.rag.answering.folding import fold
 from loragraft.rag.answering.neutralise import find_controls, neutralise
 from loragraft.rag.answering.visible import visible
+from tests.rag.answering.conftest import Vocabulary
 
 KNOWN = (
     "<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|start_header_id|>", "</s>",
