@@ -104,6 +104,21 @@ def test_follows_changes(kind: Kind, tmp_path: Path) -> None:
     assert (approximate.updated(path, info, exact, gone, COUNT) is None) or kind != "hnsw"
 
 
+def test_compares_more_candidates_where_compression_hides_the_nearest(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    noise = generator.standard_normal((COUNT, 64)).astype(np.float32)
+    noise[:, 0] += 12  # one dense cluster: all are about equally near
+    vectors = noise / np.linalg.norm(noise, axis=1, keepdims=True)
+    write_exact(tmp_path, "exact.faiss", vectors.shape, blocks_of(vectors))
+    made = approximate.build("ivf-pq", ExactVectors(tmp_path / "exact.faiss", 64))
+    before = dict(made.parameters)
+    info = made.measured()
+    assert info is not None
+    assert info.recall is not None
+    assert info.recall >= 0.95
+    assert info.parameters["candidates"] > before["candidates"]
+
+
 def test_stays_exact_where_nothing_finds_enough(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     vectors = generator.standard_normal((COUNT, WIDTH)).astype(np.float32)

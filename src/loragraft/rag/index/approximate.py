@@ -47,6 +47,9 @@ SAMPLE = 200
 """Chunks that recall is measured on: a standard error below 0.01 at 0.95, each with ten."""
 MEMORY_SHARE = 0.25
 """Of the available memory that an index's copy of the vectors may take before it is compressed."""
+EFFORT, CANDIDATES = "effort", "candidates"
+"""Names of parameters: how much of the index a query looks at, and how many compressed vectors it
+compares again."""
 GRAPH_LINKS, GRAPH_BUILD_EFFORT = 32, 80
 LISTS_PER_ROOT = 4
 """Lists of an inverted file per square root of the number of vectors."""
@@ -55,7 +58,11 @@ TRAINED_PER_LIST = 64
 BYTES_PER_DIMENSIONS = 8
 """Dimensions that share a byte of a compressed vector."""
 REFINED = 10
-"""Candidates per wanted result that are compared again exactly, where vectors are compressed."""
+"""Candidates per wanted result that are compared again exactly, where vectors are compressed, at
+least; for :data:`RECALL_AT` results as many as recall needs."""
+MOST_CANDIDATES = 1600
+"""Candidates of which reading the exact vectors takes about a millisecond."""
+MOST_EFFORT = 4096
 _LINK_BYTES = 10
 """Of a graph, a link: four bytes, twice as many on the lowest level, and some above it."""
 _SEED = 20251101
@@ -101,12 +108,13 @@ class Approximate:
 
     def search(self, vectors: Floats, k: int) -> tuple[Floats, Rows]:
         """Find near vectors, as :meth:`ExactVectors.search` does."""
-        effort = parameter(self.parameters, "effort")
+        effort = parameter(self.parameters, EFFORT)
         options = self._options(effort)
         if self.kind != "ivf-pq":
             return clean(*self.index.search(vectors, k, params=options))
-        wide = min(k * REFINED, len(self._exact))
-        _rough, rows = self.index.search(vectors, max(wide, k), params=options)
+        wide = max(k * REFINED, parameter(self.parameters, CANDIDATES))
+        wide = max(k, min(wide, len(self._exact)))
+        _rough, rows = self.index.search(vectors, wide, params=options)
         return self._refined(vectors, rows, k)
 
     def _options(self, effort: int) -> Any:  # noqa: ANN401
@@ -129,24 +137,39 @@ class Approximate:
         return scores, best
 
     def measured(self, target: float = TARGET_RECALL) -> SearchInfo | None:
-        """Measure recall, raising the effort until the target is met.
+        """Measure recall, raising what a query costs until the target is met.
 
         Returns:
-            What was found, or None where no effort is enough.
+            What was found, or None where no cost is enough.
         """
         generator = np.random.default_rng(_SEED)
         size = min(SAMPLE, len(self._exact))
         sample = np.sort(generator.choice(len(self._exact), size, replace=False))
-        array = self._exact.array
-        wanted = nearest(self._exact.search, array, sample, RECALL_AT)
-        highest = self.parameters.get("lists", len(self._exact))
-        while True:
-            recall = overlap(nearest(self.search, array, sample, RECALL_AT), wanted)
-            if recall >= target:
-                return SearchInfo(self.kind, dict(self.parameters), round(recall, 4), size)
-            if self.parameters["effort"] >= min(highest, 4096):
+        wanted = nearest(self._exact.search, self._exact.array, sample, RECALL_AT)
+        recall = self._recall(self.parameters, sample, wanted)
+        while recall < target:
+            tried = [(self._recall(p, sample, wanted), p) for p in self._costlier()]
+            if not tried:
                 return None
-            self.parameters["effort"] = min(self.parameters["effort"] * 2, highest)
+            recall, self.parameters = max(tried, key=lambda pair: pair[0])
+        return SearchInfo(self.kind, dict(self.parameters), round(recall, 4), size)
+
+    def _recall(self, parameters: dict[str, int], sample: Rows, wanted: Rows) -> float:
+        self.parameters = parameters
+        found = nearest(self.search, self._exact.array, sample, RECALL_AT)
+        return overlap(found, wanted)
+
+    def _costlier(self) -> list[dict[str, int]]:
+        """Return the ways to spend about twice as much on a query."""
+        now, most = self.parameters, self.parameters.get("lists", len(self._exact))
+        limits = {EFFORT: min(most, MOST_EFFORT)}
+        if CANDIDATES in now:
+            limits[CANDIDATES] = min(MOST_CANDIDATES, len(self._exact))
+        return [
+            {**now, name: min(2 * now[name], limit)}
+            for name, limit in limits.items()
+            if now[name] < limit
+        ]
 
 
 def open_approximate(path: Path, info: SearchInfo, exact: ExactVectors) -> Approximate:
@@ -183,10 +206,12 @@ def build(kind: Kind, exact: ExactVectors) -> Approximate:
         require_memory(size, "Building a graph over the vectors", "Take --search ivf-pq.")
         index = faiss.IndexHNSWFlat(exact.dimensions, GRAPH_LINKS, faiss.METRIC_INNER_PRODUCT)
         index.hnsw.efConstruction = GRAPH_BUILD_EFFORT
-        parameters = {"links": GRAPH_LINKS, "effort": 64}
+        parameters = {"links": GRAPH_LINKS, EFFORT: 64}
     else:
         index, lists = _inverted(kind, exact)
-        parameters = {"lists": lists, "effort": min(16, lists)}
+        parameters = {"lists": lists, EFFORT: min(16, lists)}
+        if kind == "ivf-pq":
+            parameters[CANDIDATES] = RECALL_AT * REFINED
     for block in blocks_of(exact.array):
         index.add(block)
     return Approximate(kind, parameters, index, exact)
