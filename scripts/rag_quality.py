@@ -25,6 +25,7 @@ import json
 import random
 import re
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from loragraft.embedding.finding import find_folder
 from loragraft.embedding.opening import open_embedder
 from loragraft.embedding.protocol import Embedder
 from loragraft.embedding.spec import EmbedderSpec
@@ -63,7 +65,9 @@ SEED = 20251101
 SHARES = tuple(round(0.1 * tenth, 1) for tenth in range(1, 10))
 CHOSEN_BY = "ndcg"
 PYTHON_FOLDERS = ("faq", "tutorial", "howto")
-HEADING = re.compile(r"(?m)^(?P<title>\S.*\?)\n(?P<line>-{3,}|={3,}|~{3,}|\^{3,})\n")
+HEADING = re.compile(r"(?m)^(?P<title>\S.*\?)\n(?:-{3,}|={3,})\n")
+SECTION = re.compile(r"(?m)^(?P<title>\S.*[^?\n])\n={3,}\n")
+RANK_CONSTANT, RANK_DEPTH = 60, 100
 ANY_HEADING = re.compile(r"(?m)^\S.*\n(?:-{3,}|={3,}|\*{3,})\n")
 
 
@@ -144,9 +148,11 @@ def _without_questions(doc_id: str, text: str) -> tuple[str, list[Question]]:
         following = ANY_HEADING.search(text, match.end())
         stop = len(text) if following is None else following.start()
         answer = text[match.end() : stop].strip()
+        sections = [found["title"] for found in SECTION.finditer(text, 0, match.start())]
         if answer:
             start = len(out) + text[match.end() :].index(answer)
-            questions.append(Question(match["title"], doc_id, start, start + len(answer)))
+            group = f"{doc_id} {sections[-1] if sections else ''}"
+            questions.append(Question(match["title"], doc_id, start, start + len(answer), group))
         rest = match.end()
     return out + text[rest:], questions
 
@@ -167,7 +173,8 @@ def labelled(path: Path) -> list[LabelledSet]:
 
 def open_or_build(work: Path, one: LabelledSet, embedder: Embedder) -> Index:
     """Return the index of a set's documents; one from a run before is taken as it is."""
-    folder = work / re.sub(r"[^a-z]+", "-", one.name.casefold()).strip("-")
+    name = f"{one.name} {embedder.name}".casefold()
+    folder = work / re.sub(r"[^a-z0-9]+", "-", name).strip("-")
     if not (folder / "index.json").exists():
         build_index(
             folder, one.documents, embedder,
@@ -188,6 +195,38 @@ def run(
         found = retriever.retrieve(one.question.text, k)
         measured.append(measure([p.chunk.chunk_id for p in found], one.chunks, k))
     return columns(measured)
+
+
+def rank_fusion(
+    index: Index, embedder: Remembering, judged: Sequence[Judged], k: int
+) -> dict[str, list[float]]:
+    """Return the measures of reciprocal rank fusion with equal weights, for comparison."""
+    modes: tuple[Mode, ...] = ("dense", "lexical")
+    retrievers = [Retriever(index, embedder, mode=mode) for mode in modes]
+    measured = []
+    for one in judged:
+        scores: defaultdict[str, float] = defaultdict(float)
+        for retriever in retrievers:
+            for passage in retriever.retrieve(one.question.text, RANK_DEPTH):
+                scores[passage.chunk.chunk_id] += 1 / (RANK_CONSTANT + passage.rank)
+        measured.append(measure(sorted(scores, key=lambda name: -scores[name])[:k], one.chunks, k))
+    return columns(measured)
+
+
+def word_vectors(folder: Path, target: Path) -> Path:
+    """Save an embedder's word vectors, without the model above them, as one of its own."""
+    from model2vec import StaticModel
+    from safetensors.numpy import load_file
+    from tokenizers import Tokenizer
+
+    tensors = load_file(folder / "model.safetensors")
+    vectors = next(values for name, values in tensors.items() if "word_embeddings" in name)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    config = {"normalize": True, "model_type": "model2vec"}
+    StaticModel(vectors.astype(np.float32), tokenizer, config).save_pretrained(str(target))
+    return target
 
 
 def choose(index: Index, embedder: Remembering, judged: Sequence[Judged], k: int) -> list[float]:
@@ -211,16 +250,19 @@ def report(
     remembering = Remembering(embedder, [question.question.text for question in judged])
     first, second = halves(judged)
     documents = len({question.question.doc_id for question in judged})
+    clusters = [question.question.cluster for question in second]
     print(f"\n### {one.name}\n")
     print(
         f"{len(judged)} questions on {documents} documents, {len(index)} chunks in the index; "
-        f"figures of the second half ({len(second)} questions).\n"
+        f"embedder {embedder.name}; figures of the second half ({len(second)} questions in "
+        f"{len(set(clusters))} clusters).\n"
     )
     by_share = choose(index, remembering, first, k)
     best = SHARES[int(np.argmax(by_share))]
     rows: dict[str, dict[str, list[float]]] = {
         "dense": run(index, remembering, second, k, "dense"),
         "lexical": run(index, remembering, second, k, "lexical"),
+        "rank fusion, equal weights": rank_fusion(index, remembering, second, k),
         f"hybrid, dense {DEFAULT_WEIGHTS.share:.1f} (default)":
             run(index, remembering, second, k, "hybrid"),
         f"hybrid, dense {best} (best on the first half)":
@@ -230,7 +272,7 @@ def report(
         rows[f"default, reranked by {reranker.name}"] = run(
             index, remembering, second, k, "hybrid", reranker=reranker
         )
-    print_rows(rows, [question.question.doc_id for question in second], k)
+    print_rows(rows, clusters, k)
     shares = ", ".join(f"{s}: {v:.3f}" for s, v in zip(SHARES, by_share, strict=True))
     print(f"\nnDCG@{k} on the first half by the dense share: {shares}.")
 
@@ -255,6 +297,10 @@ def main() -> None:
     parser.add_argument("path", type=Path, help="labelled questions")
     parser.add_argument("--index", type=Path, help="index of the documents of a JSONL file")
     parser.add_argument("--embedder", default=EmbedderSpec().name)
+    parser.add_argument(
+        "--word-vectors", action="store_true",
+        help="take the embedder's word vectors alone: one that is much worse than BM25",
+    )  # fmt: skip
     parser.add_argument("--rerank", type=Path, help="folder of a cross-encoder")
     parser.add_argument("--work", type=Path, help="where indexes are kept for the next run")
     parser.add_argument("-k", type=int, default=10)
@@ -269,7 +315,10 @@ def main() -> None:
                 continue
             if not one.documents:
                 parser.error("a JSONL file of questions needs --index")
-            embedder = open_embedder(EmbedderSpec(name=options.embedder))
+            name = options.embedder
+            if options.word_vectors:
+                name = str(word_vectors(find_folder(name), work / "word-vectors"))
+            embedder = open_embedder(EmbedderSpec(name=name))
             with open_or_build(work, one, embedder) as index:
                 report(one, index, embedder, options.k, reranker)
 

@@ -23,7 +23,7 @@ DRAWS = 5000
 """Of a bootstrap: the ends of its intervals are then sure to about a fiftieth of their width."""
 FEW_CLUSTERS = 30
 """Below, a percentile bootstrap is too narrow (89.6 % instead of 95 with nine): a t interval over
-the documents' means is taken."""
+the clusters' means is taken."""
 LEVEL = 0.95
 _SEED = 20251101
 _SHARE = 0.5
@@ -40,12 +40,19 @@ class Question:
         doc_id: The document that answers.
         start: Where in its text the answer begins; None where the whole document is it.
         stop: One past its end.
+        group: Questions of one group depend on each other; the document's where none is named.
     """
 
     text: str
     doc_id: str
     start: int | None = None
     stop: int | None = None
+    group: str = ""
+
+    @property
+    def cluster(self) -> str:
+        """The group that it is drawn with."""
+        return self.group or self.doc_id
 
 
 @dataclass(frozen=True)
@@ -141,7 +148,7 @@ def estimate(values: Sequence[float] | Values, clusters: Sequence[str]) -> Estim
 
     Args:
         values: One per question.
-        clusters: Of each question, the document it belongs to.
+        clusters: Of each question: what it depends on, its document for instance.
     """
     array = np.asarray(values, np.float64)
     names = {name: number for number, name in enumerate(Counter(clusters))}
@@ -174,12 +181,12 @@ def difference(ours: Sequence[float], theirs: Sequence[float], clusters: Sequenc
 
 
 def halves(judged: Sequence[Judged]) -> tuple[list[Judged], list[Judged]]:
-    """Part questions into two halves, all of one document in one: to choose, and to report."""
-    names = sorted({one.question.doc_id for one in judged})
+    """Part questions into two halves, all of one cluster in one: to choose, and to report."""
+    names = sorted({one.question.cluster for one in judged})
     order = np.random.default_rng(_SEED).permutation(len(names))
     first = {names[number] for number in order[: len(names) // 2]}
-    one = [question for question in judged if question.question.doc_id in first]
-    return one, [question for question in judged if question.question.doc_id not in first]
+    one = [question for question in judged if question.question.cluster in first]
+    return one, [question for question in judged if question.question.cluster not in first]
 
 
 def columns(measured: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
