@@ -12,6 +12,7 @@ from array import array
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +52,12 @@ def write_lexical(folder: Path, chunks: Iterator[Chunk]) -> None:
     Raises:
         MissingExtraError: If bm25s is not installed.
     """
-    vocabulary: dict[str, int] = {}
-    rows = _counted(chunks, vocabulary)
-    terms = sorted((term.encode("utf-8", "surrogatepass"), n) for term, n in vocabulary.items())
+    numbers = _Numbers()
+    rows = [numbers.row(embedded_text(chunk)) for chunk in chunks]
+    found = numbers.vocabulary.items()
+    terms = sorted((term.encode("utf-8", "surrogatepass"), column) for term, column in found)
     lengths = np.fromiter((len(term) for term, _column in terms), np.int64, len(terms))
-    starts, indices, scores = _scored(rows, len(vocabulary))
+    starts, indices, scores = _scored(rows, len(terms))
     (folder / _TERMS).write_bytes(b"".join(term for term, _column in terms))
     arrays: dict[str, NDArray[Any]] = {
         "offsets": np.concatenate([[0], np.cumsum(lengths)]),
@@ -68,21 +70,23 @@ def write_lexical(folder: Path, chunks: Iterator[Chunk]) -> None:
     (folder / _ABOUT).write_text(json.dumps(about) + "\n")
 
 
-def _counted(chunks: Iterator[Chunk], vocabulary: dict[str, int]) -> list[array[int]]:
-    """Return the words of each chunk as numbers, and number new ones."""
-    known: dict[str, list[int]] = {}
-    rows: list[array[int]] = []
-    for chunk in chunks:
-        row = array("i")
-        for piece in pieces(embedded_text(chunk)):
-            numbers = known.get(piece)
-            if numbers is None:
-                numbers = [vocabulary.setdefault(w, len(vocabulary)) for w in forms(piece)]
-                if len(piece) <= _REMEMBERED:
-                    known[piece] = numbers
-            row.extend(numbers)
-        rows.append(row)
-    return rows
+class _Numbers(dict[str, tuple[int, ...]]):
+    """The words of each piece as numbers; new words get the next ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.vocabulary: dict[str, int] = {}
+
+    def __missing__(self, piece: str) -> tuple[int, ...]:
+        words = self.vocabulary
+        numbers = tuple(words.setdefault(word, len(words)) for word in forms(piece))
+        if len(piece) <= _REMEMBERED:
+            self[piece] = numbers
+        return numbers
+
+    def row(self, text: str) -> array[int]:
+        """Return the words of a text as numbers."""
+        return array("i", chain.from_iterable(map(self.__getitem__, pieces(text))))
 
 
 def _scored(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
 from functools import cache
 
 VERSION = 1
@@ -50,7 +49,7 @@ def words(text: str) -> list[str]:
     return [word for piece in pieces(text) for word in forms(piece)]
 
 
-def pieces(text: str) -> Iterator[str]:
+def pieces(text: str) -> list[str]:
     """Return what stands between spaces and punctuation."""
     if not text.isascii():
         text = unicodedata.normalize("NFD", unicodedata.normalize("NFKC", text))
@@ -58,7 +57,7 @@ def pieces(text: str) -> Iterator[str]:
     marks = "" if text.isascii() or max(text) < _FIRST_MARK else _marks()
     if marks:
         text = _DIGIT.sub(lambda digit: str(unicodedata.decimal(digit[0])), text)
-    return (match[0] for match in _piece(marks).finditer(text))
+    return _piece(marks).findall(text)
 
 
 @cache
