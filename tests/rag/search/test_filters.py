@@ -88,5 +88,29 @@ def test_rows_of_an_index(make_index: Make) -> None:
     assert ids("tags!=x") == {"b.txt", "c.txt"}
     assert ids("page=3") == {"c.txt"}
     assert ids("year>3000") == set()
+    assert ids("year!=1990", "doc_id!=c.txt") == {"b.txt"}
     with pytest.raises(InputError, match=r"'yaer'.*Did you mean year\?.*doc_id, page, tags"):
         ids("yaer=2011")
+
+
+def test_chunks_have_pages_of_their_own(make_index: Make) -> None:
+    pages = ["The river and the stone. " * 6, "The winter and the lamp. " * 6, "The poem. " * 6]
+    starts = [0, len(pages[0]), len(pages[0]) + len(pages[1])]
+    book = document("book.pdf", "".join(pages), page_starts=starts, year=2001)
+    index = make_index([book, document("a.txt", "The river.", year=1990)])
+    described = {row: metadata for row, _id, _title, metadata in index.store.described()}
+    assert described == {row: chunk.metadata for row, chunk in enumerate(index.iterate())}
+
+    def rows(text: str) -> list[int]:
+        return matching_rows(index, [parse_filter(text)]).tolist()
+
+    for page, start in enumerate(starts, 1):
+        stop = [*starts, len(book.text)][page]
+        on_it = [
+            row for row, chunk in enumerate(index.iterate())
+            if chunk.doc_id == "book.pdf" and chunk.start < stop and chunk.stop > start
+        ]  # fmt: skip
+        assert rows(f"page={page}") == on_it != []
+        assert rows(f"page!={page}") == [row for row in range(len(index)) if row not in on_it]
+    assert rows("page>2") == rows("page=3")
+    assert len(rows("year=2001")) == len(index) - 1

@@ -20,6 +20,7 @@ from loragraft.rag.index.store import Index, open_index
 from loragraft.rag.index.update import update_index
 from loragraft.rag.search.filters import parse_filter
 from loragraft.rag.search.fuse import Weights
+from loragraft.rag.search.lexical import LEXICAL
 from loragraft.rag.search.retrieve import MODES, Mode, Retriever
 from tests.support.small_index import make_documents, splitter
 from tests.support.small_search import WITH_WORDS, Make, document
@@ -98,6 +99,18 @@ def test_updates_replace_search_by_words_and_leave_who_reads_in_peace(
     with open_index(index.path) as fresh:
         found = Retriever(fresh, no_embedder, mode="lexical").retrieve("walnut under", 1)
         assert found[0].chunk.doc_id == "new"
+
+
+def test_damaged_search_by_words_leaves_search_by_meaning(
+    make_index: Make, static: Embedder
+) -> None:
+    index = make_index(make_documents(3))
+    folder = index.part(LEXICAL)
+    assert folder is not None
+    (folder / "rows.npy").unlink()
+    assert Retriever(index, static, mode="dense").retrieve("the river", 1)
+    with pytest.raises(InputError, match=r"Search by words in .* is damaged"):
+        Retriever(index, static)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -181,6 +194,7 @@ def test_search_by_words_loads_neither_embedder_nor_torch(index: Index) -> None:
 import sys
 from pathlib import Path
 from loragraft.rag.index.store import open_index
+from loragraft.rag.search.lexical import LEXICAL
 from loragraft.rag.search.retrieve import Retriever
 with open_index(Path({str(index.path)!r})) as index:
     found = Retriever(index, lambda: 1 / 0, mode="lexical").retrieve("the violin", 3)

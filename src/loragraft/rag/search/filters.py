@@ -23,6 +23,9 @@ _ORDERS: Mapping[str, Callable[[Any, Any], bool]] = {
 }  # fmt: skip
 _SHOWN_KEYS = 20
 _DOC_ID, _TITLE = "doc_id", "title"
+_PAGE, _LAST_PAGE = "page", "last_page"
+_MOST_PAGES = 1000
+"""Pages of one chunk; what says more is no chunk of ours."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,7 @@ def matching_rows(index: Index, filters: Sequence[Filter]) -> Rows:
     rows, accepted, last = list[int](), False, None
     for row, doc_id, title, metadata in index.store.described():
         if metadata is not last:
-            last, described = metadata, {_DOC_ID: doc_id, _TITLE: title, **metadata}
+            last, described = metadata, {_DOC_ID: doc_id, _TITLE: title, **_paged(metadata)}
             known |= metadata.keys()
             missing -= {key for key in missing if any(True for _ in _values(described, key))}
             accepted = all(one.accepts(described) for one in filters)
@@ -137,6 +140,14 @@ def matching_rows(index: Index, filters: Sequence[Filter]) -> Rows:
     if missing:
         raise _unknown(sorted(missing), known)
     return np.sort(np.asarray(rows, np.int64))
+
+
+def _paged(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return metadata where a chunk that reaches over pages is on each of them."""
+    first, end = metadata.get(_PAGE), metadata.get(_LAST_PAGE)
+    if type(first) is int and type(end) is int and 0 < end - first <= _MOST_PAGES:
+        return {**metadata, _PAGE: list(range(first, end + 1))}
+    return metadata
 
 
 def _unknown(missing: Sequence[str], known: Iterable[str]) -> InputError:

@@ -89,7 +89,7 @@ class Retriever:
             raise InputError(f"There is no search mode {mode!r}. Choose {', '.join(MODES)}.")
         self.index, self.weights = index, weights
         self._give, self._reranker = embedder, reranker
-        self._lexical = _open_lexical(index)
+        self._lexical = None if mode == "dense" else _open_lexical(index)
         self.mode: Mode = mode or ("dense" if self._lexical is None else "hybrid")
         if self.mode != "dense" and self._lexical is None:
             raise InputError(
