@@ -124,3 +124,16 @@ def test_tag_soup_loses_no_place(html: list[str]) -> None:
 def test_deep_nesting_is_no_problem() -> None:
     assert _text("<div>" * 3000 + "deep") == "deep"
     assert _text("<ul><li>" * 1000 + "deep").strip().endswith("- deep")
+
+
+def test_endless_markup_does_not_outgrow_the_text() -> None:
+    deep = _text("<ul><li>x" * 2000)
+    assert deep.count("x") == 2000
+    assert len(deep) < 2000 * 32
+    fenced = _text("<pre>" + "`" * 50_000 + " x</pre>")
+    assert fenced.startswith("`" * 50_001 + "\n")
+    assert _text("<sup>x" * 2000).count("^x") == 2000
+
+
+def test_a_mark_of_reference_is_no_power() -> None:
+    assert _text("<p>10<sup>3</sup> words<sup><a href='#n'>3</a></sup>.") == "10^3 words3."

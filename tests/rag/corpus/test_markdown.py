@@ -63,3 +63,9 @@ def test_metadata_is_plain_json() -> None:
     assert found["n"] == str(2**70)
     assert found["t"] == "ab"
     assert found["s"] == ["x"]
+
+
+def test_deep_lists_lose_nothing() -> None:
+    text = "\n".join("  " * depth + f"- item {depth}" for depth in range(40))
+    found = extract_markdown(text, 10).text
+    assert [f"item {depth}" in found for depth in range(40)] == [True] * 40

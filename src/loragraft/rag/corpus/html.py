@@ -25,6 +25,9 @@ _SPACE = re.compile(r"[ \t\n\r\f\v\u200b]+")
 _LAYOUT = "table, ul, ol, dl, h1, h2, h3, h4, h5, h6, pre, p + p"
 """What cells of a table of data do not hold: a table with these arranges a page."""
 
+_DEEPEST_INDENT = 12
+"""Levels of lists that are told apart; indents without end would outgrow any text."""
+
 DECLARED = re.compile(
     rb"""<(?:meta|\?xml)[^>]{0,300}?(?:charset|encoding)\s*=\s*["']?\s*([\w.:-]+)""", re.I
 )
@@ -108,7 +111,7 @@ class _Reader:
     def _write_block(self, text: str) -> None:
         close = self._close
         if self._lists:
-            indent = "  " * (len(self._lists) - 1)
+            indent = "  " * min(len(self._lists) - 1, _DEEPEST_INDENT)
             hanging = indent + "  "
             first = indent + self._marker if self._marker else hanging
             text = first + text.replace("\n", "\n" + hanging)
@@ -160,7 +163,7 @@ class _Reader:
                 self._inline.append(f" {alt} ")
         elif tag == "code":
             self._inline.append("`")
-        elif tag == "sup" and not node.css("a"):
+        elif tag == "sup" and not _holds_link(node):
             self._inline.append("^")
 
     def _end(self, tag: str) -> None:
@@ -200,6 +203,11 @@ class _Reader:
             self.writer.block(_SPACE.sub(" ", caption.text()).strip())
         self.writer.table(rows, header=headed)
         self._skipped = table.mem_id
+
+
+def _holds_link(node: LexborNode) -> bool:
+    """Tell whether a superscript is a reference mark: a link, perhaps in brackets."""
+    return any(child.tag == "a" for child in node.iter())
 
 
 def _holds_data(table: LexborNode) -> bool:

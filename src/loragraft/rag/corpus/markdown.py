@@ -13,6 +13,9 @@ _FRONT = re.compile(
     r"\A(?:---[ \t]*\n(?P<yaml>.*?)\n(?:---|\.\.\.)|\+\+\+[ \t]*\n.*?\n\+\+\+)[ \t]*(?:\n|\Z)",
     re.DOTALL,
 )
+_DEEPEST = 100
+"""Blocks within blocks that are read; the parser leaves out what is deeper."""
+
 _LONGEST_FRONT = 64 * 1024
 """Characters of a file's front matter that are looked at."""
 
@@ -22,7 +25,7 @@ def extract_markdown(text: str, most_headings: int) -> Extracted:
     from markdown_it import MarkdownIt
 
     front, body = _front_matter(text.replace("\r\n", "\n"))
-    parser = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    parser = MarkdownIt("commonmark", {"maxNesting": _DEEPEST}).enable(["table", "strikethrough"])
     found = extract_html(parser.render(body), most_headings, whole=True)
     title = front.get("title")
     own = as_title(title) if isinstance(title, str) else ""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from loragraft.rag.corpus.extracted import tidy, tidy_line
 from loragraft.rag.records import Heading
+
+_BACKTICKS = re.compile("`{3,}")
 
 
 class TextWriter:
@@ -51,9 +55,8 @@ class TextWriter:
         text = tidy(text).strip("\n")
         if not text.strip():
             return
-        fence = "```"
-        while fence in text:
-            fence += "`"
+        longest = max((len(run) for run in _BACKTICKS.findall(text)), default=0)
+        fence = "`" * max(3, longest + 1)
         self._write(f"{fence}\n{text}\n{fence}", "\n\n")
 
     def table(self, rows: list[list[str]], *, header: bool) -> None:
