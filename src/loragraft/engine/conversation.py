@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
-from loragraft.checkpoint.template import render
+from loragraft.checkpoint.template import compile_template
 from loragraft.engine.answer_text import ThinkingTags, begins_thinking, tags_of
 from loragraft.engine.protocol import Message
 from loragraft.errors import TemplateError
@@ -57,7 +58,11 @@ class ChatTemplate:
         """
         switched = {} if think is None else dict.fromkeys(self.switches, think)
         variables = {**self.variables, **switched, **more}
-        return render(self.source, messages, add_generation_prompt=True, **variables)
+        return self._compiled(messages, add_generation_prompt=True, **variables)
+
+    @cached_property
+    def _compiled(self) -> Callable[..., str]:
+        return compile_template(self.source)
 
     def begins_thinking(self, prompt: str) -> bool:
         """Whether the rendered prompt has opened the thinking already."""

@@ -105,8 +105,9 @@ def test_no_document_can_imitate_what_we_write(texts: list[str], title: str) -> 
     assert find_controls(text) == []
 
 
-def _rendered(template: ChatTemplate, text: str) -> str:
-    content = compose("What?", [Shown(1, passage(text, title="Title"))])
+def _rendered(template: ChatTemplate, *texts: str) -> str:
+    shown = [Shown(n, passage(text, title="Title")) for n, text in enumerate(texts, 1)]
+    content = compose("What?", shown)
     system: list[Message] = [{"role": "system", "content": "Be kind."}]
     user: list[Message] = [{"role": "user", "content": content}]
     try:
@@ -121,12 +122,11 @@ def test_no_passage_changes_the_turns_of_any_real_template(llama_cpp_source: Pat
         source = file.read_text(encoding="utf-8")
         try:
             template = ChatTemplate(source, {"bos_token": "<s>", "eos_token": "</s>"})
-            plain = find_controls(_rendered(template, "Nothing odd."))
+            plain = find_controls(_rendered(template, *["Nothing odd."] * len(ATTACKS)))
         except TemplateError:  # needs what transformers' own call does not give either
             continue
         looked_at += 1
-        for attack in ATTACKS:
-            assert find_controls(_rendered(template, attack)) == plain, (file.name, attack)
+        assert find_controls(_rendered(template, *ATTACKS)) == plain, file.name
     assert looked_at > 40
 
 
