@@ -33,7 +33,7 @@ def numbers(text: str, material: tuple[str, ...] = ()) -> list[int]:
          [1, 2, 1, 2, 3, 1, 2, 1, 3, 1, 2, 1, 2, 1, 2, 3]),
         ("[1-3] [1\u20133] [P1\u2013P3] [P1-3] [P1]-[P3] [1] \u2013 [3]", [1, 3, 2] * 6),
         ("(Doc 3) (Document 2) (P1) (see P2) (Docs 1, 2) (source: 3)", [3, 2, 1, 2, 1, 2, 3]),
-        ("[Doc 3] [doc_2] [Doc1] [Document 1: the title] [Source: 2] [Ref. 1]", [3, 2, 1, 1, 2]),
+        ("[Doc 3] [doc_2] [Doc1] [Document 1: the title] [Source: 2] [Ref. 1]", [3, 2, 1, 1, 2, 1]),
         ("[P1: BERT > Introduction] [P2 - a title] [P3, p. 12] [1, p. 3] [2, lines 4-9]",
          [1, 2, 3, 1, 2]),
         ("\u30103\u2020source\u3011 \u30101\u2020L3-L9\u3011 \uff3b2\uff3d \uff08Doc \uff13\uff09",
@@ -44,7 +44,7 @@ def numbers(text: str, material: tuple[str, ...] = ()) -> list[int]:
         ("\\cite{1} {cite:2} \\[3\\] **[1]** *[P2]* [[3]] ([1]) [1](http://x) `[P1]`",
          [1, 2, 3, 1, 2, 3, 1, 1, 1]),
         ("An unclosed [P1", [1]), ("So it is.\nSources: 1, 2", [1, 2]), ("in this range [2]", [2]),
-        ("Great![1]", [1]), ("[1] As shown in the text.", [1]),
+        ("Vitamin C[1] helps.", [1]), ("Great![1]", [1]), ("[1] As shown in the text.", [1]),
     ],
 )  # fmt: skip
 def test_forms(text: str, found: list[int]) -> None:
@@ -58,7 +58,7 @@ def test_forms(text: str, found: list[int]) -> None:
         "[-1] [1.5] [10%] [12:30] [1/2]",
         "[p. 12] [pp. 3-4] (p. 2) (page 3) (p < 0.05)", "(1) first (2) second",
         "[x] [ ] [1a] [1st]",
-        "a[1] x[2] my_list[1] rows[2].name f[1](x) data[1] = 3", "x = [1, 2, 3]",
+        "a[1] x[2] the matrix A[1] my_list[1] rows[2].name f[1](x) data[1] = 3", "x = [1, 2, 3]",
         "the interval [1, 2]",
         "m\u00b2, 10\u00b3, x\u00b2, cm\u00b3, (a+b)\u00b2, mol\u00b3", "x^2 and 10^{3} and 2^1",
         "```\na = b[1] + [P1]\n```", "`a[1]` and `[2]`", "~~~\n[1]\n", "![1](image.png)",

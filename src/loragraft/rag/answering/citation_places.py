@@ -12,6 +12,7 @@ _LISTED = re.compile(
     re.IGNORECASE,
 )
 """Before several numbers that are a list; one alone may be a citation ("in this range [2]")."""
+_ARRAY = re.compile(r"\b(?:array|list|vector|tuple|matrix|tensor)\s+\w$", re.IGNORECASE)
 _EQUALS = re.compile(r"[=\u2208]\s*$")
 _HEADER = re.compile(
     r"^[ \t>]*(?:#{1,6}\s*|\*\*|__)?(?:sources?|references?|citations?|bibliography|footnotes?|"
@@ -58,7 +59,9 @@ def index_like(text: str, start: int, stop: int) -> bool:
     if not name:
         return bool(before[-1:] == "]" and re.search(r"\w\[[^\[\]]*\]$", before)
                     and _continues_code(after))  # fmt: skip
-    return len(name) == 1 or "_" in name or _continues_code(after) or "." in name.rstrip(".")
+    if len(name) == 1 and (name.islower() or _ARRAY.search(before)):
+        return True  # but not: vitamin C[2]
+    return "_" in name or _continues_code(after) or "." in name.rstrip(".")
 
 
 def _continues_code(after: str) -> bool:
