@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from loragraft.engine.llama import LlamaEngine
 from loragraft.engine.protocol import Message, Sampling
 from loragraft.rag.answering.answer import Answering, Past
-from loragraft.rag.answering.counting import TokenCounter, estimate, looks_cut
+from loragraft.rag.answering.counting import BEGIN_TOKENS, TokenCounter, estimate, looks_cut
 from loragraft.rag.answering.fit import Fitted, Room, distinct, fit, room_for
 from loragraft.rag.answering.prompt import quote
 from loragraft.rag.records import Passage
@@ -83,7 +83,7 @@ def test_passages_without_text_and_twice_found_are_no_passages() -> None:
 
 
 def test_a_real_tokenizer_decides(engine: LlamaEngine) -> None:
-    texts = [f"Passage {n}. " + "The quick brown fox jumps over 12 lazy dogs. " * n * 3
+    texts = [f"Passage {n}. " + "The quick brown fox jumps over 12 lazy dogs. " * n * 5
              for n in range(1, 9)]  # fmt: skip
     sampling, past = Sampling(max_tokens=500), Past("Be kind.", (("Who?", "I."), ("What?", "It.")))
     prepared = Answering(engine).prepare("Why?", passages(*texts), sampling, past=past)
@@ -99,26 +99,41 @@ def test_a_real_tokenizer_decides(engine: LlamaEngine) -> None:
     assert [message["role"] for message in prepared.messages][:2] == ["system", "user"]
 
 
+ENGLISH = "The quick brown fox jumps over the lazy dog, and nobody minds. "
 TEXTS = (
-    "The quick brown fox jumps over the lazy dog, and nobody minds. " * 20,
-    "def f(x: int) -> list[str]:\n    return [str(i) for i in range(x)]  # numbers\n" * 12,
-    "Die Größe der Straßen überrascht viele Besucher aus aller Welt. " * 12,
-    "Быстрая лиса прыгает через ленивую собаку. " * 12,
-    "\u654f\u6377\u7684\u68d5\u8272\u72d0\u72f8\u8df3\u8fc7\u4e86\u61d2\u72d7\u3002" * 12,
-    "0x3fA9 1234567890 3.14159 $%&/()=? | a | b |\n" * 12,
-    "\U0001f600\U0001f680\u2764\ufe0f" * 12,
+    ENGLISH,
+    "def f(x: int) -> list[str]:\n    return [str(i) for i in range(x)]  # numbers\n",
+    "Electroencephalographically speaking, adenosine triphosphate phosphorylates. THE END OF IT.",
+    "getElementById aGVsbG8gd29ybGQhIQ== 8f14e45fceea167a5a36dedd4bea2543",
+    "0x3fA9 1234567890 3.14159 $%&/()=? | a | b |\n",
+    "Die Größe der Straßen überrascht viele.",
+    "Con cáo nâu nhảy qua con chó lười biếng.",
+    "Быстрая лиса прыгает через ленивую собаку.",
+    "γρήγορη αλεπού πηδάει πάνω από σκυλί.",
+    "\u0531\u0580\u0561\u0563 \u0561\u0572\u057e\u0565\u057d\u0568 \u0581\u0561\u057f"
+    "\u056f\u0578\u0582\u0574 \u0567",  # Armenian
+    "\u05d4\u05e9\u05d5\u05e2\u05dc \u05d4\u05d7\u05d5\u05dd \u05e7\u05d5\u05e4\u05e5",  # Hebrew
+    "\u0627\u0644\u062b\u0639\u0644\u0628 \u0627\u0644\u0628\u0646\u064a",  # Arabic
+    "\u0906\u0932\u0938\u0940 \u0915\u0941\u0924\u094d\u0924\u093e",  # Hindi
+    "\u0baa\u0bb4\u0bc1\u0baa\u0bcd\u0baa\u0bc1 \u0ba8\u0bb0\u0bbf",  # Tamil
+    "\u1348\u1323\u1295 \u1261\u1293\u121b \u1240\u1260\u122e",  # Amharic
+    "\ube60\ub978 \uac08\uc0c9 \uc5ec\uc6b0\uac00",  # Korean
+    "\u654f\u6377\u7684\u68d5\u8272\u72d0\u72f8\u8df3\u8fc7\u4e86\u9f98\u9f56\u3002",  # Chinese
+    "\U0001f600\U0001f680\u2764\ufe0f\U0001f468\u200d\U0001f469",
+    "\u2200x\u2208\u211d: x\u00b2 \u2265 \u2211\u1d62",
 )
+COUNTING = ("llama-bpe", "qwen2", "phi-3", "deepseek-llm", "falcon")
 
 
 def test_an_estimate_lies_above_real_tokenizers_but_not_far(
-    vocabularies: dict[str, Vocabulary],
+    vocabularies: Callable[[str], Vocabulary],
 ) -> None:
-    for name in ("llama-bpe", "qwen2", "phi-3", "gemma-4", "command-r"):
+    for name in COUNTING:
         for text in TEXTS:
-            real = vocabularies[name].count(text)
-            assert real <= estimate(text), (name, text[:20])
-    english = [vocabularies[name].count(TEXTS[0]) for name in ("llama-bpe", "qwen2", "gemma-4")]
-    assert estimate(TEXTS[0]) < 2 * min(english)
+            real = vocabularies(name).count(f"{text} " * 10)
+            assert real <= estimate(f"{text} " * 10) + BEGIN_TOKENS, (name, text)
+    least = min(vocabularies(name).count(ENGLISH * 10) for name in COUNTING)
+    assert estimate(ENGLISH * 10) < 2 * least
 
 
 def test_an_estimate_learns_only_upwards() -> None:

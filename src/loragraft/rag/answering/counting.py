@@ -15,26 +15,36 @@ BEGIN_TOKENS = 32
 MARGIN = 1.1
 """What a measured ratio above 1 is raised by: the next text may be denser still."""
 
-_PARTS = re.compile(r"[A-Za-z]+|[^\S\n]+|\n+|[^\x00-\x7f]|.", re.DOTALL)
+_PARTS = re.compile(r" ?[^\x00-\x7f]|[A-Za-z0-9]+|[^\S\n]+|\n+|.", re.DOTALL)
+_WORDS = re.compile("[A-Z]?[a-z]+|[A-Z]{1,2}")
 LETTERS = 4
 """ASCII letters of a token, in words that a tokenizer does not know whole."""
+LONG_WORD, FEW_LETTERS = 12, 3
+"""Longer words are rare ones, and rare ones have shorter pieces."""
+_ONE_TOKEN = re.compile("[\u00c0-\u017f\u0410-\u044f\u0451]")
+"""Letters beyond ASCII that every vocabulary has: Latin-1, Latin Extended-A, Russian."""
 
 
 def estimate(text: str) -> int:
-    """Return a number of tokens that ordinary text of any language stays below.
+    """Return a number of tokens that a text of any language stays below.
 
-    Digits, signs and line ends count one each, as in vocabularies that split them; other
-    scripts' characters by their bytes.
+    Digits, letters between them (hashes), signs and line ends count one each, as in vocabularies
+    that split them; other scripts' characters by their bytes, since a vocabulary without them
+    reads bytes.
     """
     return sum(_weigh(part) for part in _PARTS.findall(text))
 
 
 def _weigh(part: str) -> int:
-    if part.isalpha() and part.isascii():
-        return -(-len(part) // LETTERS)
+    if part.isalnum() and part.isascii():
+        return sum(map(_weigh_word, _WORDS.findall(part))) if part.isalpha() else len(part)
     if part.isspace() and part.isascii():
         return 0 if part == " " else 1  # one space belongs to the word after it
-    return max(1, len(part.encode("utf-8", "replace")) - 1)
+    return 1 if _ONE_TOKEN.match(part.lstrip()) else len(part.encode("utf-8", "replace"))
+
+
+def _weigh_word(word: str) -> int:
+    return -(-len(word) // (LETTERS if len(word) <= LONG_WORD else FEW_LETTERS))
 
 
 class TokenCounter:
