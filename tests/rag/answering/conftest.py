@@ -12,12 +12,20 @@ from loragraft.checkpoint.bundle import open_model
 from loragraft.engine.llama import LlamaEngine
 from loragraft.engine.llama_log import keep_log_quiet
 
-VOCABULARIES = ("llama-bpe", "llama-spm", "qwen2", "phi-3", "gemma-4", "deepseek-llm", "command-r",
-                "falcon", "starcoder", "bert-bge")  # fmt: skip
+VOCABULARIES = ("llama-bpe", "phi-3", "gemma-4", "deepseek-llm", "falcon", "bert-bge")
+"""One of each kind: GPT-2's with special tokens, SentencePiece with and without a normalizer,
+full-width brackets, words in capitals, WordPiece."""
+NO_TEXT = "\U00013142"
+"""A hieroglyph: WordPiece reads [UNK] for it, as for any word that it does not know, so that
+[UNK] says nothing of a text's control tokens."""
 
 
 class Vocabulary:
-    """A vocabulary of llama.cpp's own test files, without a model."""
+    """A vocabulary of llama.cpp's own test files, without a model.
+
+    Attributes:
+        controls: Texts and ids of its control tokens, but for the one of unknown words.
+    """
 
     def __init__(self, path: Path) -> None:
         """Load it."""
@@ -30,11 +38,13 @@ class Vocabulary:
         self._llama = llama_cpp
         self._model = llama_cpp.llama_model_load_from_file(os.fsencode(path), parameters)
         self._vocab = llama_cpp.llama_model_get_vocab(self._model)
-        self.controls = {
+        found = {
             llama_cpp.llama_vocab_get_text(self._vocab, token).decode("utf-8", "replace"): token
             for token in range(llama_cpp.llama_vocab_n_tokens(self._vocab))
             if llama_cpp.llama_vocab_is_control(self._vocab, token)
         }
+        unknown = set(self.ids(NO_TEXT))
+        self.controls = {text: token for text, token in found.items() if token not in unknown}
 
     def ids(self, text: str) -> list[int]:
         """Return a text's tokens, control tokens among them."""
@@ -62,13 +72,18 @@ class Vocabulary:
 
 
 @pytest.fixture(scope="session")
-def vocabularies(llama_cpp_source: Path) -> Iterator[dict[str, Vocabulary]]:
-    """Real vocabularies of several families by name."""
-    folder = llama_cpp_source / "models"
-    found = {name: Vocabulary(folder / f"ggml-vocab-{name}.gguf") for name in VOCABULARIES}
-    yield found
-    for vocabulary in found.values():
-        vocabulary.close()
+def vocabularies(llama_cpp_source: Path) -> Iterator[Callable[[str], Vocabulary]]:
+    """Real vocabularies of several families, each loaded when it is first asked for."""
+    loaded: dict[str, Vocabulary] = {}
+
+    def vocabulary(name: str) -> Vocabulary:
+        if name not in loaded:
+            loaded[name] = Vocabulary(llama_cpp_source / "models" / f"ggml-vocab-{name}.gguf")
+        return loaded[name]
+
+    yield vocabulary
+    for one in loaded.values():
+        one.close()
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from loragraft.engine.conversation import Literals
 from loragraft.rag.answering.folding import fold
 from loragraft.rag.answering.neutralise import find_controls, neutralise
 from loragraft.rag.answering.visible import visible
-from tests.rag.answering.conftest import Vocabulary
+from tests.rag.answering.conftest import VOCABULARIES, Vocabulary
 
 KNOWN = (
     "<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|start_header_id|>", "</s>",
@@ -115,17 +116,18 @@ def test_text_without_brackets_is_only_made_visible(text: str) -> None:
 @settings(max_examples=150, deadline=None)
 @given(text=HOSTILE)
 def test_no_real_tokenizer_finds_a_control_token(
-    text: str, vocabularies: dict[str, Vocabulary]
+    text: str, vocabularies: Callable[[str], Vocabulary]
 ) -> None:
     for view in views(neutralise(text)):
-        for name, vocabulary in vocabularies.items():
-            assert vocabulary.controls_in(view) == [], name
+        for name in VOCABULARIES:
+            assert vocabularies(name).controls_in(view) == [], name
 
 
 def test_every_control_token_of_real_vocabularies_is_broken(
-    vocabularies: dict[str, Vocabulary],
+    vocabularies: Callable[[str], Vocabulary],
 ) -> None:
-    for name, vocabulary in vocabularies.items():
+    for name in VOCABULARIES:
+        vocabulary = vocabularies(name)
         found = [token for token in vocabulary.controls if vocabulary.controls_in(token)]
         assert len(found) >= 2, name
         for token in found:
