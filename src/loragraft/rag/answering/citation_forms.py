@@ -30,7 +30,8 @@ PLAIN = str.maketrans(
         **dict.fromkeys("，、", ","),
         **dict.fromkeys("；", ";"),
         **dict.fromkeys("：", ":"),
-        **dict.fromkeys("Ｐ", "P"),
+        **dict.fromkeys("ＰРΡ", "P"),
+        "№": "#",
         **dict.fromkeys("\u00a0\u202f\u2009\u3000", " "),
     }
 )
@@ -42,13 +43,13 @@ _LEAD = re.compile(
     re.IGNORECASE,
 )
 _ITEM = re.compile(
-    rf"(?:(?:{KEYS})[\s:_#-]*)?#?(?P<letter>P)?(?P<space>[ _.-]{{0,2}})(?P<digits>\d{{1,4}})"
+    rf"(?:(?:{KEYS})[\s:_#-]*)?#?(?P<letter>P)?(?P<space>[ _.-]{{0,2}})(?P<digits>\d{{1,6}})"
     r"(?!\w|%|[.:]\d)",
     re.IGNORECASE,
 )
 _SEPARATOR = re.compile(
     r"\s*(?P<range>-|\.\.|\bto\b)\s*"
-    r"|\s*(?:[,;&+]|\band\b|\bund\b|\by\b|\bet\b)(?:\s*(?:and\b|&))?\s*|\s+",
+    r"|\s*(?:[,;&+]|[/|](?=\s*P)|\band\b|\bor\b|\bund\b|\by\b|\bet\b)(?:\s*(?:and\b|or\b|&))?\s*|\s+",
     re.IGNORECASE,
 )
 _PLACE = re.compile(
@@ -89,9 +90,11 @@ def parse_body(text: str) -> Body | None:
     ends = tuple(number for number, _, _ in items)
     strict = bool(items) and all(letter for _, letter, _ in items)
     explicit = strict or bool(lead["key"])
-    if not ends or 0 in ends or (lead["word"] and not explicit):
+    if not ends or (0 in ends and not strict) or (lead["word"] and not explicit):
         return None
     between = _between(items)
+    if between is None and strict:  # [P1-P99] names two labels, whatever it means between them
+        between = ()
     if between is None or not _ends_well(tail, explicit, strict):
         return None
     return Body(ends, between, explicit, strict)

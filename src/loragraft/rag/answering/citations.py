@@ -96,7 +96,7 @@ def cited(citations: Sequence[Citation]) -> list[int]:
 
 
 _SQUARE = re.compile(r"\[{1,2}([^\[\]\n]{1,120})\]{1,2}")
-_ROUND = re.compile(r"\(([^()\[\]\n]{1,120})\)")
+_ROUND = re.compile(r"(?<!\d\])\(([^()\[\]\n]{1,120})\)")
 _MARKED = re.compile(
     r"<(?:sup|ref|cite|source)>\s*([^<>\n]{1,40})\s*</(?:sup|ref|cite|source)>"
     r"|(?<![\d\s])\$?\^\{?([^\s{}^$\[\]]{1,12})(?:\}\$?|\^|\$)",
@@ -114,7 +114,8 @@ _LINE = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 """A line such as "Sources: 1, 2"."""
-_BARE = re.compile(r"(?<![\w\-])P\d{1,3}(?:\s?-\s?P\d{1,3})?(?!\w)")
+_BARE = re.compile(r"(?<![\w\-])(?<![a-z]/)P\d{1,3}(?:\s?-\s?P\d{1,3})?(?!\w|[.:]\d)")
+"""Not in an address (x.org/P1), and no version or pin (P1.0)."""
 _SUPER_DIGITS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁽⁾", "0123456789-()")
 _SUPER = re.compile(r"⁽?[⁰¹²³⁴⁵⁶⁷⁸⁹](?:[⁻⁾⁽,\u02d2]*[⁰¹²³⁴⁵⁶⁷⁸⁹])*⁾?")
 
