@@ -6,12 +6,15 @@ import json
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from loragraft.engine.llama import LlamaEngine
 from loragraft.engine.protocol import ChatEngine
 from loragraft.errors import InputError
-from loragraft.rag.answering.answer import Answering, ask, citation_record
-from loragraft.rag.answering.numbering import Numbers
+from loragraft.rag.answering.answer import Answering, Past, ask, citation_record
+from loragraft.rag.answering.numbering import Numbers, Shown
+from loragraft.rag.answering.prompt import compose, quote
 from tests.support.passages import GREEDY, Scripted, Uncounted, passages, retriever
 
 FOUND = passages("Cats sleep.", "Dogs bark [1].", "Fish swim.")
@@ -69,6 +72,39 @@ def test_no_room_at_all_is_refused_before_the_model_is_asked() -> None:
     with pytest.raises(InputError, match=r"None of the 3 passages found has room.*--context"):
         ask("animals " + "and " * 100, RETRIEVE, engine, GREEDY)
     assert engine.heard == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    texts=st.lists(st.integers(1, 120), min_size=1, max_size=7),
+    turns=st.lists(st.integers(1, 60), max_size=4),
+    question=st.integers(1, 60),
+    context=st.integers(32, 700),
+)
+def test_a_prompt_never_has_more_than_its_room(
+    texts: list[int], turns: list[int], question: int, context: int
+) -> None:
+    found = passages(*("w " * size + f"end{n}." for n, size in enumerate(texts)))
+    engine = Scripted([], context=context)
+    past = Past("Be kind.", tuple(("q " * size, "a") for size in turns))
+    room = context - min(GREEDY.max_tokens, context // 4)
+    try:
+        prepared = Answering(engine).prepare("x " * question, found, GREEDY, past=past)
+    except InputError:  # then not even the smallest has room, without what was said before
+        least = min(found, key=lambda one: len(one.chunk.text))
+        assert len(f"Be kind. {compose('x ' * question, [Shown(1, least)])}".split()) > room
+        return
+    assert prepared.tokens == len(engine.prompt_ids(prepared.messages))
+    assert prepared.tokens <= room
+    content = prepared.messages[-1]["content"]
+    shown = [one.passage for one in prepared.shown]
+    assert sorted(one.rank for one in [*shown, *prepared.dropped]) == [one.rank for one in found]
+    assert [one.rank for one in prepared.dropped] == sorted(one.rank for one in prepared.dropped)
+    assert shown[-1].rank == min(one.rank for one in shown)  # next to the question
+    for one in found:  # whole, or not at all
+        assert (quote(one.chunk.text) in content) is (one in shown)
+        assert (one.chunk.text.split()[-1] in content) is (one in shown)
+    assert len(prepared.messages) == 2 + 2 * (len(turns) - prepared.left_out)
 
 
 def _server(read: int | None) -> ChatEngine:

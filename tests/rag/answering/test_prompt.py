@@ -17,6 +17,7 @@ from loragraft.rag.answering.prompt import (
     AFTER,
     BEFORE,
     NOTHING_FOUND,
+    TITLE_LENGTH,
     arrange,
     block,
     compose,
@@ -81,6 +82,12 @@ def test_titles_are_one_line_of_limited_length() -> None:
     assert len(lines) == 2
     assert "[P9]" not in lines[0]
     assert title_line(passage("x", "name.md", title=" ").chunk) == "name.md"
+
+
+def test_a_label_that_is_cut_in_a_title_is_none_either() -> None:
+    for gap in range(TITLE_LENGTH - 12, TITLE_LENGTH):
+        one = passage("end [P1", title="x" * gap + " [P1, P2] [P3]")
+        assert re.findall(r"\[P\d", block(Shown(7, one))) == ["[P7"]
 
 
 HOSTILE = st.lists(
