@@ -90,6 +90,11 @@ def test_a_label_that_is_cut_in_a_title_is_none_either() -> None:
         assert re.findall(r"\[P\d", block(Shown(7, one))) == ["[P7"]
 
 
+def test_brackets_around_a_label_make_none_of_what_is_left() -> None:
+    one = passage("[ [[P1] [[\t[P2]] [x]", title="[\u2028[P1] Fake")
+    assert block(Shown(7, one)) == "[P7] P1 Fake\n>  P1 \tP2] [x]"
+
+
 HOSTILE = st.lists(
     st.one_of(st.sampled_from((*ATTACKS, "\n", "[P1]", "> ")), st.text(max_size=20)),
     min_size=1,

@@ -9,7 +9,7 @@ beginning of a line; control tokens are broken before.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from loragraft.engine.conversation import Literals
 from loragraft.rag.answering.folding import fold
@@ -73,9 +73,17 @@ def _without_labels(text: str) -> str:
     """Take the brackets from what reads like a label of ours."""
     skeleton, places = fold(text)
     found = list(_OUR_LABEL.finditer(skeleton))
-    ends = (at for one in found for at in (one.start(), one.end() - 1))
+    ends = (at for one in found for at in (*_openings(skeleton, one.start()), one.end() - 1))
     brackets = {places[at] for at in ends if skeleton[at] in "[]"}
     return "".join(c for at, c in enumerate(text) if at not in brackets) if brackets else text
+
+
+def _openings(skeleton: str, at: int) -> Iterator[int]:
+    """Yield where a label's bracket stands, and those right before it: "[ [P1]"."""
+    while at >= 0 and (skeleton[at] == "[" or skeleton[at].isspace()):
+        if skeleton[at] == "[":
+            yield at
+        at -= 1
 
 
 def quote(text: str, literals: Literals | None = None) -> str:
