@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+PAGE_STARTS = "page_starts"
+"""Key of a document's metadata: where each page begins in its text. A chunk has its own pages
+instead, under "page" and, where it ends on another, "last_page"."""
+
 
 @dataclass(frozen=True)
 class Heading:
@@ -44,6 +48,14 @@ class Document:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     headings: tuple[Heading, ...] = ()
     sha256: str = ""
+
+
+def page_starts(metadata: Mapping[str, Any]) -> list[int]:
+    """Return where a document's pages begin; nothing where its metadata mean something else."""
+    starts = metadata.get(PAGE_STARTS)
+    if not isinstance(starts, (list, tuple)) or any(type(start) is not int for start in starts):
+        return []
+    return list(starts) if list(starts) == sorted(starts) else []
 
 
 @dataclass(frozen=True)

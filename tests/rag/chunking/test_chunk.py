@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loragraft.errors import InputError
-from loragraft.rag.chunking.chunk import CUT_WORD, PAGE_STARTS, embedded_text, split
-from loragraft.rag.records import Chunk, Document, Heading
+from loragraft.rag.chunking.chunk import CUT_WORD, embedded_text, split
+from loragraft.rag.records import PAGE_STARTS, Chunk, Document, Heading
 from tests.support.minilm import CountingEmbedder
 
 _MINILM = CountingEmbedder()
@@ -219,6 +219,12 @@ def test_a_chunk_knows_its_pages() -> None:
     assert chunks[0].metadata["page"] == 1
     assert chunks[-1].metadata == {"page": 3, "year": 2026}
     assert any(chunk.metadata.get("last_page") == chunk.metadata["page"] + 1 for chunk in chunks)
+
+
+@pytest.mark.parametrize("starts", [7, "many", ["a"], [5, 1], [None], {"a": 1}, [True]])
+def test_pages_that_an_author_made_up_are_none(starts: object) -> None:
+    [chunk] = split(_document("Some words.", **{PAGE_STARTS: starts}), _MINILM, 64)
+    assert chunk.metadata == {}
 
 
 def test_overlap_repeats_whole_sentences_within_a_section() -> None:

@@ -194,7 +194,9 @@ def test_one_id_belongs_to_one_document(tmp_path: Path) -> None:
     path.write_text('{"doc_id": "x", "text": "one"}\n{"doc_id": "x", "text": "two"}\n')
     documents, skipped = _read([path])
     assert documents["x"].text == "one"
-    assert "'x', which r.jsonl has already" in skipped[0].reason
+    assert skipped == [
+        Skipped(f"{path}, line 2", f"has the id 'x', as {path}, line 1 has: give it another")
+    ]
 
 
 def test_sources_of_one_name_are_told_apart(tmp_path: Path) -> None:
@@ -220,6 +222,20 @@ def test_documents_of_other_kinds_are_pointed_out(collection: Path) -> None:
 def test_a_source_that_is_not_there_is_an_error_at_once(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
         list(read_corpus([tmp_path / "nothing"]))
+
+
+def test_metadata_of_an_author_break_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    record = {"doc_id": "x", "text": "t", "page_starts": 7, "source": ["a"], "file_sha256": {}}
+    path.write_text(json.dumps(record))
+    (tmp_path / "n.md").write_text("---\npage_starts: many\nsource: 1\n---\nText.")
+    documents, skipped = _read([tmp_path])
+    assert skipped == []
+    assert documents["x"].metadata["page_starts"] == 7
+    assert {Path(str(d.metadata["source"])).name for d in documents.values()} == {
+        "r.jsonl",
+        "n.md",
+    }
 
 
 def test_endless_metadata_is_refused(tmp_path: Path) -> None:

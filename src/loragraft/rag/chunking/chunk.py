@@ -14,14 +14,10 @@ from loragraft.rag.chunking.front import Fronts
 from loragraft.rag.chunking.measure import Measure
 from loragraft.rag.chunking.pieces import Border, Piece, find_pieces, trimmed
 from loragraft.rag.chunking.plan import Cut, plan
-from loragraft.rag.records import Chunk, Document
+from loragraft.rag.records import PAGE_STARTS, Chunk, Document, page_starts
 
 SMALLEST_BUDGET = 32
 """Tokens below which a chunk says nothing that a search could find."""
-
-PAGE_STARTS = "page_starts"
-"""Key of a document's metadata: where each page begins in its text. A chunk has its own pages
-instead, under "page" and, where it ends on another, "last_page"."""
 
 CUT_WORD = "cut_word"
 """Key of a chunk's metadata, there (and true) where it begins or ends inside a word, because the
@@ -98,8 +94,7 @@ class _Splitter:
         self._measure = Measure(document.text, embedder)
         self._fronts = Fronts(document, embedder, budget)
         self._pieces = find_pieces(document.text, document.headings)
-        pages = document.metadata.get(PAGE_STARTS)
-        self._pages: list[int] = list(pages) if isinstance(pages, (list, tuple)) else []
+        self._pages = page_starts(document.metadata)
         self._metadata = {k: v for k, v in document.metadata.items() if k != PAGE_STARTS}
 
     def chunks(self, margin: int) -> list[Chunk]:

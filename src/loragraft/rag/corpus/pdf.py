@@ -11,13 +11,10 @@ from loragraft.errors import InputError
 from loragraft.rag.corpus.extracted import Extracted, as_title, tidy, tidy_line
 from loragraft.rag.corpus.limits import Limits
 from loragraft.rag.corpus.pdf_pages import clean_pages, find_line, join_pages
-from loragraft.rag.records import Heading
+from loragraft.rag.records import PAGE_STARTS, Heading
 
 if TYPE_CHECKING:
     from pypdf import PdfReader
-
-PAGE_STARTS = "page_starts"
-"""Key of the metadata: where each page begins in the text."""
 
 UNREAD_PAGES = "unread_pages"
 """Key of the metadata: numbers of the pages that could not be read."""

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loragraft.errors import InputError, UnavailableError
+from loragraft.errors import InputError
 from loragraft.rag.corpus.extracted import Extracted
 from loragraft.rag.corpus.find import Found, find_documents, shown
 from loragraft.rag.corpus.limits import MIB, Limits
 from loragraft.rag.corpus.records import Record, read_records
 from loragraft.rag.corpus.worker import Worker
-from loragraft.rag.records import Document, Skipped
+from loragraft.rag.records import Document, Skipped, page_starts
 
 READER = "1"
 """Version of what is made of a file; another one has every file read again."""
@@ -72,49 +72,50 @@ def read_corpus(
             if isinstance(found, Skipped):
                 yield found
                 continue
-            for item in _read(found, worker, limits, known):
-                yield item if isinstance(item, Skipped) else _unique(item, ids, found)
+            for place, item in _read(found, worker, limits, known):
+                yield item if isinstance(item, Skipped) else _unique(item, ids, place)
 
 
 def _unique(
-    item: Document | Unchanged, ids: dict[str, str], found: Found
+    item: Document | Unchanged, ids: dict[str, str], place: str
 ) -> Document | Unchanged | Skipped:
-    source = item.metadata.get(SOURCE, "") if isinstance(item, Document) else found.doc_id
-    if item.doc_id in ids:
-        return Skipped(
-            shown(found.path),
-            f"has the id {item.doc_id!r}, which {ids[item.doc_id]} has already: give it another",
-        )
-    ids[item.doc_id] = str(source)
-    return item
+    first = ids.setdefault(item.doc_id, place)
+    if first == place:
+        return item
+    return Skipped(place, f"has the id {item.doc_id!r}, as {first} has: give it another")
 
 
 def _read(
     found: Found, worker: Worker, limits: Limits, known: Callable[[str], str | None] | None
-) -> Iterator[Document | Skipped | Unchanged]:
-    """Yield what one file holds; whatever is wrong with it ends up in words."""
+) -> Iterator[tuple[str, Document | Skipped | Unchanged]]:
+    """Yield what one file holds and where; whatever is wrong with it ends up in words."""
+    here = shown(found.path)
     try:
         if found.kind == "records":
             for item in read_records(found.path, limits):
-                yield item if isinstance(item, Skipped) else _record(item, found, worker, limits)
+                if isinstance(item, Skipped):
+                    yield item.source, item
+                else:
+                    place = f"{here}, line {item.line}"
+                    yield place, _record(item, found, place, worker, limits)
             return
         digest = _digest(found, limits)
         if known is not None and known(found.doc_id) == digest:
-            yield Unchanged(found.doc_id)
+            yield here, Unchanged(found.doc_id)
             return
         extracted = worker.extract({"kind": found.kind, "path": str(found.path)})
         about = {**extracted.metadata, SOURCE: found.doc_id, FILE_SHA256: digest}
         fallback = re.sub(r"[_\-\s]+", " ", Path(found.doc_id).stem).strip()
-        yield make_document(found.doc_id, fallback, extracted, about, limits)
+        yield here, make_document(found.doc_id, fallback, extracted, about, limits)
     except InputError as error:
-        yield Skipped(shown(found.path), str(error))
+        yield here, Skipped(here, str(error))
     except OSError as error:
-        yield Skipped(shown(found.path), f"cannot be read: {error.strerror or error}")
-    except UnavailableError:
-        raise
+        yield here, Skipped(here, f"cannot be read: {error.strerror or error}")
 
 
-def _record(record: Record, found: Found, worker: Worker, limits: Limits) -> Document | Skipped:
+def _record(
+    record: Record, found: Found, place: str, worker: Worker, limits: Limits
+) -> Document | Skipped:
     try:
         if record.format == "text":
             extracted = Extracted(record.title, record.text)
@@ -126,7 +127,7 @@ def _record(record: Record, found: Found, worker: Worker, limits: Limits) -> Doc
             record.doc_id, record.doc_id, extracted._replace(title=title), about, limits
         )
     except InputError as error:
-        return Skipped(f"{shown(found.path)}, line {record.line}", str(error))
+        return Skipped(place, str(error))
 
 
 def make_document(
@@ -151,7 +152,7 @@ def make_document(
             "it out if it is data"
         )
     about = json.dumps(metadata, sort_keys=True, allow_nan=False)
-    if len(about) > limits.metadata_bytes + 8 * len(metadata.get("page_starts", ())):
+    if len(about) > limits.metadata_bytes + 8 * len(page_starts(metadata)):
         raise InputError(f"has {len(about):,} bytes of metadata: leave out what nobody filters by")
     title = extracted.title or fallback
     rows = [[h.level, h.text, h.start, h.line] for h in extracted.headings]
