@@ -18,7 +18,8 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from loragraft.artifact.progress import BYTES
@@ -28,13 +29,14 @@ from loragraft.embedding.opening import open_embedder
 from loragraft.embedding.protocol import Embedder
 from loragraft.embedding.spec import DEFAULT_EMBEDDER, EmbedderSpec
 from loragraft.rag.chunking.settings import choose_chunking
+from loragraft.rag.collection import PARTS
 from loragraft.rag.corpus import Unchanged, read_corpus
-from loragraft.rag.corpus.read import FILE_SHA256
 from loragraft.rag.index.build import build_index
+from loragraft.rag.index.layout import read_info
 from loragraft.rag.index.options import BuildOptions, BuildReport
 from loragraft.rag.index.stats import measure_index
 from loragraft.rag.index.store import open_index
-from loragraft.rag.index.update import update_index
+from loragraft.rag.index.update import options_of, update_index
 from loragraft.rag.records import Document, Skipped
 
 HELD_BACK = 100
@@ -169,6 +171,7 @@ def _built(collection: Collection, embedder: Embedder, spec: EmbedderSpec, targe
         chunking=chunking.to_json(),
         spec=spec.to_json(),
         sources=tuple(str(folder.absolute()) for folder in collection.folders),
+        parts=PARTS,
     )
     stages = Stages()
     report = build_index(
@@ -190,18 +193,18 @@ def _updated(collection: Collection, embedder: Embedder, target: Path, built: Ro
         ("update, nothing changed", False),
         ("update, the other 1 % added", True),
     ):
-        with open_index(target) as index:
-            hashes = {d.doc_id: d.metadata.get(FILE_SHA256) for d in index.documents()}
-            chunking = choose_chunking(embedder, stored=index.info.chunking)
+        info = read_info(target)
+        chunking = choose_chunking(embedder, stored=info.chunking)
         stages = Stages()
         report = update_index(
             target,
-            collection.again(hashes.get, whole=whole),
+            partial(collection.again, whole=whole),
             embedder,
             chunking.splitter(embedder),
+            options=replace(options_of(info), parts=PARTS),
             progress=stages,
         )
-        share = f"{report.seconds / built.seconds:.1%} of the build's time"
+        share = f"{report.seconds / built.seconds:.2%} of the build's time"
         yield _row(step, report, f"{share}; {_by_stage(report, stages)}")
 
 
