@@ -15,6 +15,7 @@ import pytest
 
 from loragraft.errors import InputError
 from loragraft.rag.corpus import Limits, Unchanged, read_corpus
+from loragraft.rag.corpus.child import extract
 from loragraft.rag.corpus.limits import MIB
 from loragraft.rag.corpus.worker import Worker
 from loragraft.rag.records import Document, Skipped
@@ -265,3 +266,11 @@ def test_a_file_that_kills_its_reader_is_reported(tmp_path: Path) -> None:
         worker._process.kill()
         worker._process.wait()
         assert worker.extract({"kind": "html", "path": str(good)}).text == "Fine."
+
+
+def test_a_file_that_grows_while_it_is_read_is_not_cut(tmp_path: Path) -> None:
+    path = tmp_path / "log.txt"
+    path.write_text("word " * 100)
+    limits = Limits(file_bytes=300)  # it was within the limit when it was hashed
+    with pytest.raises(InputError, match="grows while it is read"):
+        extract({"kind": "text", "path": str(path)}, limits)

@@ -76,6 +76,8 @@ def _text(request: Mapping[str, Any], limits: Limits) -> Decoded:
         return Decoded(request["text"], "utf-8")
     with open(request["path"], "rb") as file:
         data = file.read(limits.file_bytes + 1)
+    if len(data) > limits.file_bytes:
+        raise InputError("grows while it is read: index it when it is complete")
     declared = None
     if request["kind"] == "html":
         from loragraft.rag.corpus.html import declared_encoding
