@@ -169,6 +169,10 @@ def test_documents_cannot_steer_the_terminal(
         (["index", "docs", "-o", "i", "--embedder", "ollama:m"], 3, "127.0.0.1:1"),
         (["index", "docs", "-o", "i", "--embedder", "./none"], 2, "./none does not exist"),
         (["index", "docs", "-o", "i", "--embedder", ""], 2, "has no name"),
+        (["index", "", "-o", "i"], 2, "path is empty"),
+        (["index", "docs", "-o", ""], 2, "path is empty"),
+        (["index", "bare", "-o", "i"], 2, "no document to index"),
+        (["query", "", "x"], 2, "path is empty"),
         (["query", "none", "x"], 2, "There is no index none"),
         (["query", "docs", "x"], 2, "it is no index"),
         (["query", "index", " "], 2, "question is empty"),
@@ -190,6 +194,7 @@ def test_refusals(
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OLLAMA_HOST", "127.0.0.1:1")
+    (tmp_path / "bare").mkdir()
     if "other" in arguments:
         build_static(tmp_path / "other", seed=1)
     before = (index / "index.json").read_bytes()

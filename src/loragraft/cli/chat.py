@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from loragraft.chat.commands import THINKING
+from loragraft.cli.paths import PATH
 from loragraft.engine.protocol import Sampling
 from loragraft.engine.threads import MAX_THREADS
 from loragraft.rag.answering.answer import DEFAULT_PASSAGES
@@ -64,7 +65,7 @@ DEFAULTS = Sampling(max_tokens=DEFAULT_TOKENS)
 @click.option("--gpu-layers", type=click.IntRange(min=0),
               help="Layers on the GPU. [default: all, where llama.cpp sees one]")  # fmt: skip
 @click.option("--quant", help="Which file of a bundle, such as Q4_K_M. [default: its first]")
-@click.option("--rag", "index", type=click.Path(path_type=Path), metavar="INDEX",
+@click.option("--rag", "index", type=PATH, metavar="INDEX",
               help="Answer from the documents of an index, with citations.")  # fmt: skip
 @click.option("--passages", type=click.IntRange(1, 100),
               help=f"Passages for a question. [default: {DEFAULT_PASSAGES}]")  # fmt: skip

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from loragraft.cli.paths import PATH
 from loragraft.cli.rag_look import query, stats, verify
 from loragraft.embedding.spec import DEFAULT_EMBEDDER, EmbedderSpec
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from loragraft.rag.index.options import BuildReport
     from loragraft.rag.records import Skipped
 
-PATH = click.Path(path_type=Path)
 SEARCHES = ("auto", "exact", "hnsw", "ivf", "ivf-pq")
 APPROXIMATE_FROM = 100_000
 NAMED_DOCUMENTS = 10

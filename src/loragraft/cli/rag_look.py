@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from loragraft.cli.paths import PATH
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from loragraft.rag.search.retrieve import Mode
     from loragraft.rag.searching import Search
 
-PATH = click.Path(path_type=Path)
 MODES = ("dense", "lexical", "hybrid")
 FROM_STDIN = "-"
 DEFAULT_PASSAGES, MOST_PASSAGES = 5, 1000
