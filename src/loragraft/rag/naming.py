@@ -34,7 +34,9 @@ def name_embedder(
     if text is None:
         return spec
     if not _URL.match(text):
-        return replace(spec, name=text, kind="auto" if ":" in text else spec.kind)
+        if ":" in text:  # of another kind, so elsewhere too
+            spec = replace(spec, kind="auto", url=None)
+        return replace(spec, name=text)
     model = urlsplit(text).fragment
     if not model:
         raise InputError(f"{text} names no model. Write it behind a #, as in {EXAMPLE}.")
