@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +15,14 @@ from loragraft.adapter.declared import compare_declarations
 from loragraft.adapter.findings import Finding
 from loragraft.adapter.grouping import Grouping, LoraModule, TokenRows, group_keys
 from loragraft.adapter.locate import AdapterLocation, locate_adapter, read_config
+from loragraft.artifact.closing import Closing
 from loragraft.checkpoint.safetensors import SafetensorsFile, TensorInfo
 from loragraft.errors import AdapterError, CheckpointError
 
 _HASH_BLOCK = 1 << 20
 
 
-class Adapter:
+class Adapter(Closing):
     """An opened adapter; a context manager. No values are read before they are asked for.
 
     Attributes:
@@ -128,19 +128,6 @@ class Adapter:
     def close(self) -> None:
         """Drop the mapping; safe to call twice."""
         self._file.close()
-
-    def __enter__(self) -> Adapter:
-        """Return the adapter itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the file."""
-        self.close()
 
 
 def open_adapter(path: Path) -> Adapter:

@@ -6,9 +6,9 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
+from loragraft.artifact.closing import Closing
 from loragraft.artifact.space import explain_full_disk
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def sha256_file(path: Path, on_bytes: Callable[[int], object] | None = None) -> 
     return digest.hexdigest()
 
 
-class HashingFile:
+class HashingFile(Closing):
     """A file that grows at its end and knows its SHA-256 at every moment; a context manager.
 
     Not thread-safe: one thread writes.
@@ -159,16 +159,3 @@ class HashingFile:
     def close(self) -> None:
         """Close the file; twice does no harm."""
         self._file.close()
-
-    def __enter__(self) -> HashingFile:
-        """Return the file itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the file."""
-        self.close()

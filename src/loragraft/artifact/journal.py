@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
+from loragraft.artifact.closing import Closing
 from loragraft.artifact.space import explain_full_disk
 
 _VERSION = 1
 
 
-class Journal:
+class Journal(Closing):
     """An append-only file of JSON lines, bound to one run; a context manager.
 
     The first line names the run's key: whatever decides the result (inputs' hashes, options,
@@ -85,19 +85,6 @@ class Journal:
     def close(self) -> None:
         """Close the file; twice does no harm."""
         self._file.close()
-
-    def __enter__(self) -> Journal:
-        """Return the journal itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the file."""
-        self.close()
 
 
 def _parse_line(line: bytes) -> dict[str, Any] | None:

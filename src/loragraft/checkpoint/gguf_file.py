@@ -12,7 +12,6 @@ import stat
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, cast
 
 import numpy as np
@@ -20,6 +19,7 @@ from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 from gguf.quants import dequantize
 from numpy.typing import NDArray
 
+from loragraft.artifact.closing import Closing
 from loragraft.errors import BundleError
 
 MAGIC = b"GGUF"
@@ -144,7 +144,7 @@ class _Cursor:
         return list(struct.unpack_from(f"<{count}{_SCALARS[kind]}", self.buffer, start))
 
 
-class GgufFile:
+class GgufFile(Closing):
     """An opened GGUF file; a context manager.
 
     Attributes:
@@ -276,19 +276,6 @@ class GgufFile:
         """Drop the mapping."""
         del self._array
         self._buffer.close()
-
-    def __enter__(self) -> GgufFile:
-        """Return the file itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Drop the mapping."""
-        self.close()
 
 
 def _map(path: Path) -> mmap.mmap:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from loragraft.artifact.closing import Closing
 from loragraft.checkpoint.files import read_small
 from loragraft.checkpoint.safetensors import SafetensorsFile, TensorInfo
 from loragraft.errors import CheckpointError
@@ -81,7 +81,7 @@ def _architectures(folder: Path, config: Mapping[str, Any]) -> list[str]:
     return names
 
 
-class Checkpoint:
+class Checkpoint(Closing):
     """One or many safetensors shards, read as one mapping; a context manager.
 
     Attributes:
@@ -139,19 +139,6 @@ class Checkpoint:
                 f"({', '.join(missing[:3])}), {len(extra)} are not in the index "
                 f"({', '.join(extra[:3])}). Download the checkpoint again."
             )
-
-    def __enter__(self) -> Checkpoint:
-        """Return the checkpoint itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close every shard."""
-        self.close()
 
     def close(self) -> None:
         """Drop all mappings."""

@@ -16,12 +16,12 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from loragraft.artifact.closing import Closing
 from loragraft.checkpoint.files import require_regular
 from loragraft.errors import CheckpointError
 
@@ -187,7 +187,7 @@ def decode_float32(raw: memoryview | bytes, dtype: str) -> NDArray[np.float32]:
     )
 
 
-class SafetensorsFile:
+class SafetensorsFile(Closing):
     """A safetensors file, mapped into memory; rows are decoded to float32 on request."""
 
     def __init__(self, path: Path) -> None:
@@ -201,19 +201,6 @@ class SafetensorsFile:
         with self.path.open("rb") as file:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self._view = memoryview(self._map)
-
-    def __enter__(self) -> SafetensorsFile:
-        """Return the file itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the mapping."""
-        self.close()
 
     def close(self) -> None:
         """Drop the mapping; safe to call twice."""

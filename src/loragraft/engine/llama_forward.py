@@ -10,17 +10,17 @@ import ctypes
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from loragraft.artifact.closing import Closing
 from loragraft.engine.llama_log import forget_log, keep_log_quiet, last_log_lines, log_lines
 from loragraft.errors import BundleError
 
 
-class LlamaForward:
+class LlamaForward(Closing):
     """One loaded model with one context; a context manager.
 
     Attributes:
@@ -113,16 +113,3 @@ class LlamaForward:
         if self._model:
             self._llama.llama_model_free(self._model)
             self._model = None
-
-    def __enter__(self) -> LlamaForward:
-        """Return the model itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Free context and model."""
-        self.close()

@@ -11,9 +11,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple
 
+from loragraft.artifact.closing import Closing
 from loragraft.artifact.progress import Progress, Silent
 from loragraft.engine.ollama_errors import (
     explain_answer,
@@ -56,7 +56,7 @@ class Probe(NamedTuple):
     prompt_tokens: int
 
 
-class OllamaServer:
+class OllamaServer(Closing):
     """A client of one server; a context manager.
 
     Attributes:
@@ -81,19 +81,6 @@ class OllamaServer:
     def close(self) -> None:
         """Close the connections."""
         self._transport.close()
-
-    def __enter__(self) -> OllamaServer:
-        """Return the server."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the connections."""
-        self.close()
 
     def version(self) -> str:
         """Return the server's version.

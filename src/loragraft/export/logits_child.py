@@ -15,19 +15,19 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from loragraft.artifact.child import child_command, child_environment, explain_exit
+from loragraft.artifact.closing import Closing
 from loragraft.errors import CheckFailedError, LoragraftError
 
 MODULE = "loragraft.export.logits_child"
 _FRAME = struct.Struct("<II")
 
 
-class LlamaLogits:
+class LlamaLogits(Closing):
     """A child that answers token ids with logits; a context manager."""
 
     def __init__(self, gguf: Path, *, context: int, threads: int) -> None:
@@ -85,19 +85,6 @@ class LlamaLogits:
             self._child.kill()
             self._child.wait()
         self._errors.close()
-
-    def __enter__(self) -> LlamaLogits:
-        """Return the child itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """End the child."""
-        self.close()
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
+from loragraft.artifact.closing import Closing
 from loragraft.embedding.protocol import Embedder
 from loragraft.embedding.spec import spec_from_json
 from loragraft.rag.index.sameness import open_embedder_of
@@ -39,7 +39,7 @@ class SearchRequest:
     adapter: str | None = None
 
 
-class Search:
+class Search(Closing):
     """An open index; a context manager.
 
     Attributes:
@@ -112,16 +112,3 @@ class Search:
         from loragraft.rag.search.rerank import CrossEncoderReranker
 
         return CrossEncoderReranker(self._request.reranker)
-
-    def __enter__(self) -> Search:
-        """Return the search itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close it."""
-        self.close()

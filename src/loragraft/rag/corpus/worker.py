@@ -10,10 +10,10 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from types import TracebackType
 from typing import IO, Any
 
 from loragraft.artifact.child import child_command, child_environment, last_words
+from loragraft.artifact.closing import Closing
 from loragraft.errors import InputError, UnavailableError
 from loragraft.rag.corpus.extracted import Extracted, from_json
 from loragraft.rag.corpus.limits import MIB, Limits
@@ -27,7 +27,7 @@ _START_SECONDS = 120.0
 """A busy machine with a cold disk takes its time to import; a healthy process answers in one."""
 
 
-class Worker:
+class Worker(Closing):
     """One process that reads one file after the other; a new one where a file broke it."""
 
     def __init__(self, limits: Limits) -> None:
@@ -150,19 +150,6 @@ class Worker:
         if self._errors is not None:
             self._errors.close()
             self._errors = None
-
-    def __enter__(self) -> Worker:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """End the process."""
-        self.close()
 
 
 def too_much_memory(limits: Limits) -> str:

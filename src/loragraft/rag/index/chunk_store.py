@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 
+from loragraft.artifact.closing import Closing
 from loragraft.artifact.space import format_bytes, free_disk
 from loragraft.errors import InputError, OutOfSpaceError, UnavailableError
 from loragraft.rag.records import Chunk, Skipped
@@ -110,7 +110,7 @@ def _chunk(row: Sequence[Any]) -> Chunk:
         ) from None
 
 
-class ChunkStore:
+class ChunkStore(Closing):
     """A committed store, which nobody changes; a context manager."""
 
     def __init__(self, path: Path) -> None:
@@ -234,19 +234,6 @@ class ChunkStore:
     def close(self) -> None:
         """Close the file; twice does no harm."""
         self._base.close()
-
-    def __enter__(self) -> ChunkStore:
-        """Return the store itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the file."""
-        self.close()
 
 
 def create_store(path: Path) -> sqlite3.Connection:

@@ -7,11 +7,11 @@ import json
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from loragraft.artifact.closing import Closing
 from loragraft.artifact.space import explain_full_disk
 
 _HASH_BYTES = 32
@@ -19,7 +19,7 @@ _CHECK_BYTES = 4
 _READ_BYTES = 1 << 24
 
 
-class KeptVectors:
+class KeptVectors(Closing):
     """An append-only file of vectors, bound to one embedder; a context manager.
 
     Each record is a text's SHA-256, a check sum and the vector. A file of another embedder is
@@ -130,19 +130,6 @@ class KeptVectors:
     def close(self) -> None:
         """Close the file; twice does no harm."""
         self._file.close()
-
-    def __enter__(self) -> KeptVectors:
-        """Return the file itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the file."""
-        self.close()
 
 
 def _checked(record: bytes) -> bytes | None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from loragraft.artifact.closing import Closing
 from loragraft.errors import InputError
 from loragraft.rag.index.approximate import Approximate, open_approximate
 from loragraft.rag.index.chunk_store import ChunkStore, StoredDocument
@@ -24,7 +24,7 @@ _PAUSE_SECONDS = 0.05
 then the new index.json is there already."""
 
 
-class Index:
+class Index(Closing):
     """A committed state, read only; a context manager. Updates do not disturb it.
 
     Attributes:
@@ -130,19 +130,6 @@ class Index:
     def close(self) -> None:
         """Close the files; twice does no harm."""
         self._store.close()
-
-    def __enter__(self) -> Index:
-        """Return the index itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the files."""
-        self.close()
 
 
 def _checked_rows(rows: Rows, count: int) -> Rows:
