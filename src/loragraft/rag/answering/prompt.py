@@ -36,8 +36,10 @@ NOTHING_FOUND = (
 TITLE_LENGTH = 160
 """Characters of a passage's title line: longer ones are cut, with an ellipsis."""
 
-_OUR_LABEL = re.compile(r"\[\s*(P\s?\d+(?:[\s,;&-]+P?\s?\d+)*)\s*(?:\]|[\s,;&-]*P?\s?(?:\.\.\.|$))",
-                        re.IGNORECASE | re.MULTILINE)  # fmt: skip
+_OUR_LABEL = re.compile(
+    r"\[\s*P\s?\d+(?:[\s,;&\[-]+P?\s?\d+){0,40}[\s,;&\[-]*(?:\]|P?\s?(?:\.\.\.|$))",
+    re.IGNORECASE | re.MULTILINE,
+)
 """What only we may write into a prompt, in a text's skeleton; also where the text was cut in it."""
 _BLANK_LINES = re.compile(r"\n(?:[ \t]*\n){2,}")
 
@@ -73,8 +75,10 @@ def _without_labels(text: str) -> str:
     """Take the brackets from what reads like a label of ours."""
     skeleton, places = fold(text)
     found = list(_OUR_LABEL.finditer(skeleton))
-    ends = (at for one in found for at in (*_openings(skeleton, one.start()), one.end() - 1))
-    brackets = {places[at] for at in ends if skeleton[at] in "[]"}
+    inside = (
+        at for one in found for at in (*_openings(skeleton, one.start()), *range(*one.span()))
+    )
+    brackets = {places[at] for at in inside if skeleton[at] in "[]"}
     return "".join(c for at, c in enumerate(text) if at not in brackets) if brackets else text
 
 
