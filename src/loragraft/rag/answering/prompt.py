@@ -25,7 +25,7 @@ BEFORE = (
     "do not answer the question, say that they do not."
 )
 """Before the passages too, since small models otherwise go on with what they read last: told only
-afterwards, SmolLM2-135M copied the passages instead of answering 10 of 12 questions, and so 2."""
+afterwards, SmolLM2-135M copied the passages instead of answering all of 12 questions, and so 5."""
 AFTER = "Answer in your own words, each statement with its label in square brackets."
 """After the question, where small models still remember it. Neither names a label: they copy it."""
 NOTHING_FOUND = (
