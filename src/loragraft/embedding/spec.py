@@ -73,6 +73,10 @@ def spec_from_json(value: Mapping[str, Any]) -> EmbedderSpec:
             f"The index names its embedder in a way that is not understood ({error}). Give "
             "--embedder."
         ) from None
-    if not isinstance(spec.name, str) or spec.kind not in KINDS or type(spec.batch) is not int:
+    texts = (spec.adapter, spec.url, spec.tokenizer, spec.query_prompt, spec.document_prompt)
+    right = all(isinstance(text, str) for text in (spec.name, spec.kind, spec.api_key_env))
+    right = right and all(text is None or isinstance(text, str) for text in texts)
+    right = right and all(type(n) is int for n in (spec.batch, spec.max_tokens or 0))
+    if not right or spec.kind not in KINDS:
         raise InputError("The index names no embedder that can be opened. Give --embedder.")
     return spec

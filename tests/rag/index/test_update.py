@@ -300,3 +300,17 @@ def test_unchanged_documents_are_not_split(build: Build, tmp_path: Path, static:
 
     update_index(tmp_path / "index", make_documents(10), static, listening)
     assert heard == ["doc9"]
+
+
+@pytest.mark.parametrize("role", ["chunks", "vectors"])
+def test_a_lost_file_is_named_and_nothing_else_is_deleted(
+    role: str, build: Build, update: Update, tmp_path: Path
+) -> None:
+    build(make_documents(3))
+    index = tmp_path / "index"
+    lost = next(index.glob(f"{role}-*"))
+    lost.rename(index / lost.name.replace("000001", "000007"))
+    before = {path.name for path in index.iterdir()}
+    with pytest.raises(InputError, match=f"lacks the file {lost.name}"):
+        update(make_documents(3))
+    assert {path.name for path in index.iterdir()} == before

@@ -169,6 +169,12 @@ def test_names_leftovers(index: Path) -> None:
         ({"search": {"kind": "magic"}}, "damaged"),
         ({"search": {"asked": "fast"}}, "damaged"),
         ({"search": {"parameters": {"effort": "high"}}}, "damaged"),
+        ({"search": {"recall": "much"}}, "damaged"),
+        ({"chunking": None}, "damaged"),
+        ({"spec": []}, "damaged"),
+        ({"sources": [5]}, "damaged"),
+        ({"sources": ["\ud800"]}, "damaged"),
+        ({"embedder": 5}, "damaged"),
         (
             {"files": {"chunks": {"name": "../../x", "bytes": 1, "sha256": "0" * 64},
                        "vectors": {"name": "v", "bytes": 1, "sha256": "0" * 64}}},

@@ -18,6 +18,7 @@ before leaves the old state whole, whoever reads meanwhile keeps the files he ha
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -213,6 +214,13 @@ def _parse(value: dict[str, Any]) -> IndexInfo:
     for role in (CHUNKS, VECTORS):
         if role not in files:
             raise KeyError(role)
+    if not all(isinstance(part, dict) for part in (info.spec, info.chunking)):
+        raise TypeError("how documents were cut and embedded are no JSON objects")
+    texts = (info.created, info.updated, info.version, info.embedder, *info.sources)
+    for text in (*texts, *(file.name for file in info.all_files)):
+        if type(text) is not str:
+            raise TypeError(f"{text!r} is no text")
+        os.fsencode(text)  # raises ValueError where it cannot name a file
     identity = {str(k): str(v) for k, v in info.identity.items()}
     return IndexInfo(**{**vars(info), "identity": identity, "sources": tuple(info.sources)})
 
@@ -221,6 +229,8 @@ def _parse_search(value: dict[str, Any]) -> SearchInfo:
     search = SearchInfo(**value)
     if search.kind not in get_args(Kind) or search.asked not in KINDS:
         raise ValueError(f"search of the kind {search.kind!r}, asked for {search.asked!r}")
+    if search.recall is not None and not isinstance(search.recall, int | float):
+        raise ValueError(f"{search.recall!r} is no recall")
     numbers = (search.sample, search.threshold, *search.parameters.values())
     if any(type(number) is not int or number < 0 for number in numbers):
         raise ValueError(f"{search!r} is no way of searching")

@@ -45,6 +45,7 @@ from loragraft.rag.index.options import (
     Split,
 )
 from loragraft.rag.index.scan import Scan, scan
+from loragraft.rag.index.store import missing_file
 from loragraft.rag.index.writing import (
     adopt,
     commit,
@@ -128,16 +129,22 @@ class Run:
 
     def _tidy(self) -> None:
         try:
-            tidy(self.target, current(self.target))
+            info = current(self.target)
         except InputError:  # damaged, or another loragraft's: it stays until there is a new one
             return
+        # Where what it names is not there, something else here may be what it should have named.
+        if info is None or all((self.target / file.name).is_file() for file in info.all_files):
+            tidy(self.target, info)
 
     def _open(self, info: IndexInfo | None, stack: ExitStack) -> _Old | None:
         if info is None:
             return None
-        store = stack.enter_context(ChunkStore(self.target / info.files[CHUNKS].name))
-        path = self.target / info.files[VECTORS].name
-        vectors = ExactVectors(path, info.dimensions)
+        try:
+            store = stack.enter_context(ChunkStore(self.target / info.files[CHUNKS].name))
+            path = self.target / info.files[VECTORS].name
+            vectors = ExactVectors(path, info.dimensions)
+        except FileNotFoundError as error:
+            raise missing_file(self.target, error) from None
         if len(vectors) != info.chunks or store.count() != info.chunks:
             raise InputError(
                 f"{self.target} holds {store.count()} chunks and {len(vectors)} vectors; "

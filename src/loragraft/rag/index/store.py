@@ -158,9 +158,15 @@ def open_index(path: Path, *, approximate: bool = True) -> Index:
             missing = error
         if attempt < _ATTEMPTS - 1:
             time.sleep(_PAUSE_SECONDS)
-    raise InputError(
-        f"The index {path} lacks the file {Path(str(missing)).name}, which its index.json names. "
-        "Build it again with loragraft rag index --replace."
+    raise missing_file(path, missing)
+
+
+def missing_file(path: Path, error: FileNotFoundError) -> InputError:
+    """Return in words that a file of an index is not there."""
+    name = Path(str(error.filename or error)).name
+    return InputError(
+        f"The index {path} lacks the file {name}, which its index.json names. Build it again with "
+        "loragraft rag index --replace."
     )
 
 
