@@ -2,7 +2,7 @@
 # make test   lint, types, documentation and all tests
 # make lint   only the first three
 # make docs   write docs/cli.md and docs/templates.md
-# make bench  the speed and memory benchmark (long)
+# make bench  the speed and memory benchmarks (long)
 # make clean  remove the environment, caches and outputs
 #
 # The environment is .venv; make PYTHON=python3.12 chooses another Python for it.
@@ -63,6 +63,7 @@ docs: $(READY)
 
 bench: $(READY)
 	$(PY) benchmarks/export.py
+	$(PY) benchmarks/rag.py
 
 clean:
 	rm -rf $(VENV) outputs build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
