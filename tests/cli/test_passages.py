@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -35,6 +36,15 @@ def test_words_are_marked(question: str, text: str, words: list[str]) -> None:
 def test_marks_stand_in_the_text(question: str, text: str) -> None:
     for start, stop in places_to_mark(text, words_to_mark(question)):
         assert 0 <= start < stop <= len(text)
+
+
+def test_pages_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    one = passage("text", "a.pdf")
+    for metadata in ({"page": 3}, {"page": 3, "last_page": 5}):
+        print_passages("", [replace(one, chunk=replace(one.chunk, metadata=metadata))])
+    out = capsys.readouterr().out
+    assert "a.pdf, page 3, characters 0 to 4" in out
+    assert "a.pdf, pages 3 to 5, characters 0 to 4" in out
 
 
 def test_lines_fit_in_80_columns_and_nothing_is_lost(capsys: pytest.CaptureFixture[str]) -> None:

@@ -91,10 +91,26 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_indexed(
     assert "\x1b" not in result.output
     again = run("update", tmp_path / "i")
     assert again.exit_code == 1
+    assert "Nothing changed" in again.stdout
     stats = run("stats", tmp_path / "i")
     assert "empty.md" in stats.stdout
     assert stats.exit_code == 0
     assert "\x1b" not in stats.output
+
+
+def test_sources_named_from_a_folder_mean_the_same_later(
+    docs: Path, static_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (docs / "empty.md").touch()
+    monkeypatch.chdir(docs.parent)
+    made = run("index", "docs", "-o", "i", "--embedder", static_folder)
+    assert made.exit_code == 1
+    assert "Skipped: docs/empty.md: is empty" in made.stderr
+    same = run("update", "i")
+    assert "Skipped: docs/empty.md: is empty" in same.stderr
+    assert "Nothing changed" in same.stdout
+    monkeypatch.chdir(docs)
+    assert "Nothing changed" in run("update", "../i").stdout
 
 
 def test_sources_are_replaced_or_added(index: Path, docs: Path, tmp_path: Path) -> None:
@@ -110,7 +126,8 @@ def test_sources_are_replaced_or_added(index: Path, docs: Path, tmp_path: Path) 
     shutil.rmtree(other)
     gone = run("update", index)
     assert gone.exit_code == 2
-    assert "does not exist" in gone.stderr
+    assert f"{other}, which the index was made of, does not exist any more. Bring" in gone.stderr
+    assert "rag update INDEX SOURCE…" in gone.stderr
     assert "walnut" in run("query", index, "walnut", "--mode", "lexical").stdout
 
 
@@ -173,6 +190,7 @@ def test_documents_cannot_steer_the_terminal(
         (["index", "docs", "-o", ""], 2, "path is empty"),
         (["index", "bare", "-o", "i"], 2, "no document to index"),
         (["query", "", "x"], 2, "path is empty"),
+        (["query", "index", "x", "--rerank", "docs"], 2, "docs holds no config.json"),
         (["query", "none", "x"], 2, "There is no index none"),
         (["query", "docs", "x"], 2, "it is no index"),
         (["query", "index", " "], 2, "question is empty"),

@@ -99,7 +99,8 @@ def _place(passage: Passage) -> str:
     chunk = passage.chunk
     first, last = chunk.metadata.get("page"), chunk.metadata.get("last_page")
     page = f", page {first}" if isinstance(first, int) else ""
-    page += f" to {last}" if page and isinstance(last, int) else ""
+    if page and isinstance(last, int):
+        page = f", pages {first} to {last}"
     return clean(f"{chunk.doc_id}{page}, characters {chunk.start} to {chunk.stop}")
 
 

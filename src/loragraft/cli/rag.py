@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -158,8 +159,10 @@ def _finish(report: BuildReport, as_json: bool) -> None:
 def _print_skipped(skipped: Sequence[Skipped]) -> None:
     from loragraft.chat.cleaning import clean
 
+    here = os.path.join(os.getcwd(), "")
     for one in skipped:
-        click.echo(f"Skipped: {clean(one.source)}: {clean(one.reason)}", err=True)
+        source = clean(one.source.removeprefix(here))
+        click.echo(f"Skipped: {source}: {clean(one.reason)}", err=True)
     if skipped:
         click.echo(f"{len(skipped)} skipped; everything else is in the index.", err=True)
 

@@ -13,7 +13,7 @@ from loragraft.embedding.spec import EmbedderSpec, spec_from_json
 from loragraft.errors import InputError
 from loragraft.rag.chunking.settings import choose_chunking
 from loragraft.rag.corpus import read_corpus
-from loragraft.rag.corpus.find import find_documents
+from loragraft.rag.corpus.find import find_documents, shown
 from loragraft.rag.index.approximate import APPROXIMATE_FROM
 from loragraft.rag.index.build import build_index
 from loragraft.rag.index.layout import Asked, IndexInfo, read_info
@@ -70,6 +70,8 @@ def make_index(
     """
     watcher = progress or Silent()
     _check_sources(request.sources)
+    sources = _absolute(request.sources)
+    documents = read_corpus([Path(text) for text in sources])  # named as updates will name them
     embedder = open_embedder(request.embedder, watcher.note)
     try:
         chunking = choose_chunking(embedder, request.chunk_tokens, request.overlap)
@@ -78,11 +80,11 @@ def make_index(
             search=request.search,
             approximate_from=request.approximate_from,
             spec=request.embedder.to_json(),
-            sources=_absolute(request.sources),
+            sources=sources,
             parts=PARTS,
         )
         return build_index(
-            target, read_corpus(request.sources), embedder, chunking.splitter(embedder),
+            target, documents, embedder, chunking.splitter(embedder),
             options=options, replace=replace_old, progress=watcher,
         )  # fmt: skip
     finally:
@@ -116,8 +118,9 @@ def renew_index(
     """
     watcher = progress or Silent()
     info = read_info(target)
+    _check_sources(sources)
     chosen = [Path(text) for text in _chosen(info, sources, add)]
-    _check_sources(chosen)
+    _check_remembered(chosen)
     spec = name_embedder(embedder, adapter, spec_from_json(info.spec))
     opened = open_embedder(spec, watcher.note)
     try:
@@ -148,6 +151,22 @@ def _chosen(info: IndexInfo, sources: Sequence[Path], add: bool) -> list[str]:
             "loragraft rag update INDEX SOURCE…"
         )
     return given
+
+
+def _check_remembered(sources: Sequence[Path]) -> None:
+    """Look for the sources that an index remembers: a disk that is away empties no index.
+
+    Raises:
+        InputError: If one does not exist any more.
+    """
+    gone = [source for source in sources if not os.path.lexists(source)]
+    if gone:
+        raise InputError(
+            f"{shown(gone[0])}, which the index was made of, does not exist any more"
+            f"{f' (nor do {len(gone) - 1} more of its sources)' if len(gone) > 1 else ''}. Bring "
+            "it back, or name every source that the index has from now on: loragraft rag update "
+            "INDEX SOURCE…"
+        )
 
 
 def _absolute(sources: Sequence[Path]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from loragraft.artifact.closing import Closing
 from loragraft.embedding.protocol import Embedder
 from loragraft.embedding.spec import spec_from_json
+from loragraft.errors import InputError
 from loragraft.rag.index.sameness import open_embedder_of
 from loragraft.rag.index.store import Index, open_index
 from loragraft.rag.naming import name_embedder
@@ -111,4 +112,10 @@ class Search(Closing):
             return None
         from loragraft.rag.search.rerank import CrossEncoderReranker
 
-        return CrossEncoderReranker(self._request.reranker)
+        folder = self._request.reranker
+        if folder.is_dir() and not (folder / "config.json").exists():
+            raise InputError(
+                f"{folder} holds no config.json: it is no model. Give the folder of a "
+                "cross-encoder."
+            )
+        return CrossEncoderReranker(folder)
