@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from loragraft.rag.index.store import Index, open_index
 from loragraft.rag.index.update import update_index
 from loragraft.rag.index.verify import verify_index
 from loragraft.rag.records import Chunk, Document, Heading, Skipped
+from loragraft.rag.search.lexical import LexicalSearch, write_lexical
 from tests.support.small_index import (
     Counting,
     build_static,
@@ -314,3 +316,26 @@ def test_a_lost_file_is_named_and_nothing_else_is_deleted(
     with pytest.raises(InputError, match=f"lacks the file {lost.name}"):
         update(make_documents(3))
     assert {path.name for path in index.iterdir()} == before
+
+
+def test_a_store_that_lost_documents_is_not_carried_on(
+    build: Build, update: Update, tmp_path: Path
+) -> None:
+    build(make_documents(3))
+    with sqlite3.connect(tmp_path / "index" / "chunks-000001.sqlite") as base:
+        base.execute("DELETE FROM documents WHERE doc_id = 'doc1'")
+    base.close()
+    with pytest.raises(InputError, match=r"2 documents.* were expected"):
+        update(make_documents(4))
+
+
+def test_a_lost_part_is_written_again(build: Build, tmp_path: Path, static: Embedder) -> None:
+    options = BuildOptions(parts={"lexical": write_lexical})
+    build(make_documents(3), options=options)
+    index = tmp_path / "index"
+    (index / "lexical-000001" / "rows.npy").unlink()
+    report = update_index(index, make_documents(3), static, splitter(static), options=options)
+    assert report.committed
+    with open_index(index) as opened:
+        found = LexicalSearch(opened.part("lexical") or index, len(opened))
+        assert len(found.search("the", 3)[1]) == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
@@ -162,6 +163,7 @@ def test_names_leftovers(index: Path) -> None:
         ({"format": 2}, "format 2"),
         ({"chunks": -1}, "damaged"),
         ({"chunks": "many"}, "damaged"),
+        ({"chunks": 0}, "damaged"),
         ({"files": {}}, "damaged"),
         ({"files": None}, "damaged"),
         ({"unknown": 1}, "damaged"),
@@ -214,3 +216,57 @@ def test_counts_what_is_there(index: Path) -> None:
     assert stats.median == tokens[(len(tokens) - 1) // 2]
     assert stats.bytes["vectors"] == 45 + len(tokens) * 24 * 4
     json.dumps(stats.to_json())
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE chunks SET text = x'ff00'",
+        "UPDATE chunks SET headings = '[1]'",
+        "UPDATE chunks SET start = 'x'",
+        "UPDATE chunks SET own = '[1]'",
+        "UPDATE documents SET shared = '5', metadata = '5'",
+        "UPDATE documents SET title = x'00'",
+        "CREATE TRIGGER t AFTER INSERT ON skipped BEGIN DELETE FROM chunks; END",
+        "CREATE VIEW v AS SELECT * FROM chunks",
+    ],
+)
+def test_values_that_are_none_of_ours_are_refused(
+    index: Path, static: Embedder, statement: str
+) -> None:
+    with sqlite3.connect(index / "chunks-000001.sqlite") as base:
+        base.execute(statement)
+    base.close()
+    _edit_sizes(index)
+    assert "index.changed" in _codes(index, static)
+    with pytest.raises(InputError, match="again"):
+        _read_chunk(index)
+
+
+def _read_chunk(index: Path) -> None:
+    with open_index(index) as opened:
+        opened.chunks([1])
+
+
+def _edit_sizes(index: Path) -> None:
+    """Let index.json say that every file has the size that it has."""
+    files = json.loads((index / "index.json").read_text())["files"]
+    for file in files.values():
+        file["bytes"] = (index / file["name"]).stat().st_size
+    _edit(index, files=files)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes of Unix")
+def test_does_not_wait_for_a_pipe(index: Path) -> None:
+    path = index / "chunks-000001.sqlite"
+    path.unlink()
+    os.mkfifo(path)
+    assert "index.missing" in _codes(index)
+
+
+def test_figures_of_a_store_without_documents(index: Path) -> None:
+    with sqlite3.connect(index / "chunks-000001.sqlite") as base:
+        base.execute("DELETE FROM documents")
+    base.close()
+    with open_index(index) as opened:
+        assert measure_index(opened).characters == 0

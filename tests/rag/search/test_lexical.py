@@ -143,6 +143,11 @@ def test_parts_of_another_index_or_loragraft_are_refused(tmp_path: Path) -> None
     np.save(tmp_path / "a" / "rows.npy", rows + 7)
     with pytest.raises(InputError, match="damaged"):
         LexicalSearch(tmp_path / "a", 2).scores("cat")
+    np.save(tmp_path / "a" / "rows.npy", rows)
+    columns = np.load(tmp_path / "a" / "columns.npy")
+    np.save(tmp_path / "a" / "columns.npy", columns + 2**20)
+    with pytest.raises(InputError, match="damaged"):
+        LexicalSearch(tmp_path / "a", 2).scores("cat")
     about = json.loads((tmp_path / "a" / "lexical.json").read_text())
     (tmp_path / "a" / "lexical.json").write_text(json.dumps(about | {"words": 0}))
     with pytest.raises(InputError, match="tells words apart in another way"):

@@ -37,6 +37,9 @@ CREATE TABLE skipped(source TEXT NOT NULL, reason TEXT NOT NULL);
 """
 """``metadata`` is a document's; ``shared`` the part of it that all its chunks have, ``own`` what
 one chunk has beside that (its page)."""
+_FOREIGN = """SELECT count(*) FROM sqlite_master
+              WHERE type NOT IN ('table', 'index') OR sql LIKE 'create virtual%'"""
+"""Counts what would run a stranger's statements when we read or write."""
 _CHUNK = """
 SELECT c.row, c.chunk_id, d.doc_id, d.title, c.headings, c.start, c.stop, c.text, c.tokens,
        c.sha256, d.shared, c.own
@@ -96,18 +99,33 @@ def explain_database(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _chunk(row: Sequence[Any]) -> Chunk:
+@contextmanager
+def _explain_row(what: str) -> Iterator[None]:
+    """Turn what a stranger's values lead to into ours.
+
+    Raises:
+        InputError: Naming what cannot be read.
+    """
     try:
+        yield
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(
+            f"{what} cannot be read: {error}. loragraft rag verify tells what is damaged; build "
+            "the index again with loragraft rag index --replace."
+        ) from None
+
+
+def _chunk(row: Sequence[Any]) -> Chunk:
+    with _explain_row(f"The chunk of row {row[0]}"):
+        headings = tuple(json.loads(row[4]))
+        texts, numbers = (row[1], row[2], row[3], row[7], *headings), (row[5], row[6], row[8])
+        if not all(type(t) is str for t in texts) or not all(type(n) is int for n in numbers):
+            raise TypeError("a text or a number in it is none")
         return Chunk(
-            chunk_id=row[1], doc_id=row[2], title=row[3], headings=tuple(json.loads(row[4])),
+            chunk_id=row[1], doc_id=row[2], title=row[3], headings=headings,
             start=row[5], stop=row[6], text=row[7], tokens=row[8], sha256=row[9].hex(),
             metadata={**json.loads(row[10]), **json.loads(row[11])},
         )  # fmt: skip
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(
-            f"The chunk of row {row[0]} cannot be read: {error}. loragraft rag verify tells what "
-            "is damaged; build the index again with loragraft rag index --replace."
-        ) from None
 
 
 class ChunkStore(Closing):
@@ -127,7 +145,8 @@ class ChunkStore(Closing):
         with explain_database(path):
             self._base = sqlite3.connect(uri, uri=True, check_same_thread=False)
             found = self._base.execute("PRAGMA application_id").fetchone()[0]
-        if found != APPLICATION_ID:
+            (foreign,) = self._base.execute(_FOREIGN).fetchone()
+        if found != APPLICATION_ID or foreign:
             self._base.close()
             raise InputError(f"{path} is no store of an index. Build the index again.")
 
@@ -135,9 +154,11 @@ class ChunkStore(Closing):
         with explain_database(self.path):
             yield from self._base.execute(statement, values)
 
-    def count(self) -> int:
-        """Return how many chunks there are."""
-        return int(next(self._rows("SELECT count(*) FROM chunks"))[0])
+    def counts(self) -> tuple[int, int]:
+        """Return how many documents there are, and how many chunks in rows of theirs from 0 on."""
+        documents = next(self._rows("SELECT count(*) FROM documents"))[0]
+        chunks = next(self._rows("SELECT count(*) FROM chunks"))[0]
+        return int(documents), int(chunks)
 
     def chunks(self, rows: Sequence[int]) -> list[Chunk]:
         """Return the chunks of some rows, in the order asked for.
@@ -177,9 +198,11 @@ class ChunkStore(Closing):
                        FROM chunks c JOIN documents d ON d.key = c.document ORDER BY c.document"""
         last, shared = None, dict[str, Any]()
         for row, own, key, doc_id, title, described in self._rows(statement):
-            if key != last:
-                last, shared = key, json.loads(described)
-            yield row, doc_id, title, shared if own == "{}" else {**shared, **json.loads(own)}
+            with _explain_row(f"The metadata of row {row}"):
+                if key != last:
+                    last, shared = key, {**json.loads(described)}
+                metadata = shared if own == "{}" else {**shared, **json.loads(own)}
+            yield row, str(doc_id), str(title), metadata
 
     def hashed(self) -> Iterator[tuple[int, bytes, int]]:
         """Return row, hash of what is embedded, and tokens of every chunk, by row."""
@@ -193,7 +216,9 @@ class ChunkStore(Closing):
                    (SELECT count(*) FROM chunks c WHERE c.document = d.key)
             FROM documents d ORDER BY d.doc_id"""
         for doc_id, title, metadata, sha256, characters, chunks in self._rows(statement):
-            yield StoredDocument(doc_id, title, json.loads(metadata), sha256, characters, chunks)
+            with _explain_row(f"The document {doc_id!r}"):
+                values = {**json.loads(metadata)}
+            yield StoredDocument(doc_id, title, values, sha256, characters, chunks)
 
     def hashes(self) -> dict[str, str]:
         """Return every document's hash by its id."""
@@ -220,7 +245,7 @@ class ChunkStore(Closing):
 
     def skipped(self) -> list[Skipped]:
         """Return what could not be read when this state was made."""
-        return [Skipped(*row) for row in self._rows("SELECT source, reason FROM skipped")]
+        return [Skipped(*map(str, row)) for row in self._rows("SELECT source, reason FROM skipped")]
 
     def check(self) -> list[str]:
         """Return what SQLite itself finds wrong with the file, in its words; empty if nothing."""
@@ -229,7 +254,12 @@ class ChunkStore(Closing):
 
     def one(self, statement: str) -> tuple[Any, ...]:
         """Return the first row of a statement that only reads."""
-        return next(self._rows(statement))
+        row = next(self._rows(statement), None)
+        if row is None:
+            raise InputError(
+                f"{self.path} is empty. Build the index again with loragraft rag index --replace."
+            )
+        return row
 
     def close(self) -> None:
         """Close the file; twice does no harm."""

@@ -208,6 +208,8 @@ def _parse(value: dict[str, Any]) -> IndexInfo:
     for count in (info.generation, info.dimensions, info.documents, info.chunks, info.skipped):
         if type(count) is not int or count < 0:
             raise ValueError(f"{count!r} is no number of things")
+    if not info.chunks or not info.dimensions:
+        raise ValueError("it holds nothing")
     for file in info.all_files:
         if type(file.name) is not str or type(file.bytes) is not int or len(file.sha256) != 64:
             raise ValueError(f"{file!r} describes no file")

@@ -145,11 +145,13 @@ class Run:
             vectors = ExactVectors(path, info.dimensions)
         except FileNotFoundError as error:
             raise missing_file(self.target, error) from None
-        if len(vectors) != info.chunks or store.count() != info.chunks:
+        found, wanted = (*store.counts(), len(vectors)), (info.documents, info.chunks, info.chunks)
+        if found != wanted:
             raise InputError(
-                f"{self.target} holds {store.count()} chunks and {len(vectors)} vectors; "
-                f"{info.chunks} of each were expected. It is damaged: build it again with "
-                "loragraft rag index --replace."
+                "{} holds {} documents, {} chunks and {} vectors; {}, {} and {} were expected. It "
+                "is damaged: build it again with loragraft rag index --replace.".format(
+                    self.target, *found, *wanted
+                )
             )
         return _Old(info, store, vectors)
 
@@ -269,7 +271,14 @@ class Run:
         return (search.asked, search.threshold) == asked
 
     def _missing(self, parts: Mapping[str, tuple[FileInfo, ...]]) -> dict[str, PartWriter]:
-        return {name: write for name, write in self.options.parts.items() if name not in parts}
+        """Return what writes the parts that are not there, or not whole."""
+        lost = {
+            name
+            for name, files in parts.items()
+            if not all(_has_size(self.target / file.name, file.bytes) for file in files)
+        }
+        asked = self.options.parts.items()
+        return {name: write for name, write in asked if name not in parts or name in lost}
 
     def _write_vectors(
         self, filling: Filling, kept: KeptVectors, old: _Old | None, generation: int
@@ -368,3 +377,7 @@ class Run:
             seconds=round(time.monotonic() - self._start, 3),
             notes=tuple(notes),
         )
+
+
+def _has_size(path: Path, size: int) -> bool:
+    return path.is_file() and path.stat().st_size == size

@@ -71,7 +71,7 @@ def measure_index(index: Index) -> IndexStats:
     texts, tokens, shortest, longest = store.one(
         "SELECT count(DISTINCT sha256), sum(tokens), min(tokens), max(tokens) FROM chunks"
     )
-    (characters,) = store.one("SELECT sum(characters) FROM documents")
+    (characters,) = store.one("SELECT coalesce(sum(characters), 0) FROM documents")
     (median,) = store.one(
         "SELECT tokens FROM chunks ORDER BY tokens LIMIT 1 "
         "OFFSET (SELECT (count(*) - 1) / 2 FROM chunks)"

@@ -71,6 +71,8 @@ def _check_files(
     missing, changed = list[str](), list[str]()
     for file in info.all_files:
         try:
+            if not (path / file.name).is_file():  # a pipe would be waited for
+                raise FileNotFoundError
             digest = sha256_file(path / file.name, progress.advance)
         except OSError:
             missing.append(file.name)

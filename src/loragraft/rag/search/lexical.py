@@ -170,8 +170,8 @@ class LexicalSearch:
         """
         found = np.zeros(self._count, np.float32)
         for column, times in self._asked(question):
-            first, last = int(self._starts[column]), int(self._starts[column + 1])
             try:
+                first, last = int(self._starts[column]), int(self._starts[column + 1])
                 found[self._rows[first:last]] += self._scores[first:last] * np.float32(times)
             except (IndexError, ValueError) as error:
                 raise self._damaged(str(error)) from None

@@ -149,7 +149,13 @@ class Retriever:
         vector = self._vector(question)
         near = self._near(vector, depth, rows)[1]
         candidates = np.union1d(near, best(words, depth, rows)[1])
-        dense = self.index.vectors(candidates) @ vector
+        with np.errstate(all="ignore"):
+            dense = self.index.vectors(candidates) @ vector
+        if not np.isfinite(dense).all():
+            raise InputError(
+                f"Vectors of the index {self.index.path} hold NaN or Inf: it is damaged. Build it "
+                "again with loragraft rag index --replace."
+            )
         lexical = words[candidates]
         fused = fuse(dense, lexical, self.weights)
         order = np.lexsort((candidates, -fused))[:k]
