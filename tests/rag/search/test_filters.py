@@ -114,3 +114,10 @@ def test_chunks_have_pages_of_their_own(make_index: Make) -> None:
         assert rows(f"page!={page}") == [row for row in range(len(index)) if row not in on_it]
     assert rows("page>2") == rows("page=3")
     assert len(rows("year=2001")) == len(index) - 1
+
+
+def test_endless_blanks_take_no_time() -> None:
+    blanks = " " * 200_000  # a pattern that goes back took minutes
+    with pytest.raises(InputError, match="is no filter"):
+        parse_filter(f"{blanks}x{blanks}")
+    assert parse_filter(f"{blanks}a b{blanks}={blanks}c{blanks}") == Filter("a b", "=", "c")

@@ -14,8 +14,7 @@ from loragraft.errors import InputError
 from loragraft.rag.index.dense import Rows
 from loragraft.rag.index.store import Index
 
-_FORM = re.compile(r"\s*(?P<key>[^=!<>~]*?)\s*(?P<operator>!=|>=|<=|=|<|>|~)\s*(?P<value>.*?)\s*",
-                   re.DOTALL)  # fmt: skip
+_FORM = re.compile(r"(?P<key>[^=!<>~]*)(?P<operator>!=|>=|<=|=|<|>|~)(?P<value>.*)", re.DOTALL)
 OPERATORS = ("=", "!=", ">=", "<=", ">", "<", "~")
 _ORDERS: Mapping[str, Callable[[Any, Any], bool]] = {
     ">=": lambda a, b: a >= b, "<=": lambda a, b: a <= b,
@@ -70,12 +69,12 @@ def parse_filter(text: str) -> Filter:
         InputError: If it has no key or no operator.
     """
     match = _FORM.fullmatch(text)
-    if match is None or not match["key"]:
+    if match is None or not match["key"].strip():
         raise InputError(
             f"{text[:80]!r} is no filter. Write KEY=VALUE, or one of "
             f"{', '.join(OPERATORS[1:])} instead of =, for instance 'year>=2010'."
         )
-    return Filter(match["key"], match["operator"], match["value"])
+    return Filter(match["key"].strip(), match["operator"], match["value"].strip())
 
 
 def _values(metadata: Mapping[str, Any], key: str) -> Iterator[object]:
