@@ -17,6 +17,7 @@ from loragraft.rag.index.dense import (
     Floats,
     blocks_of,
     overlap,
+    questions_beside,
     write_exact,
     write_index,
 )
@@ -51,6 +52,16 @@ def test_the_file_is_as_faiss_writes_it(tmp_path: Path) -> None:
     index.add(vectors)
     faiss.write_index(index, str(tmp_path / "theirs.faiss"))
     assert (tmp_path / "theirs.faiss").read_bytes() == (tmp_path / "exact.faiss").read_bytes()
+
+
+def test_recall_is_measured_with_questions_beside_chunks() -> None:
+    vectors, rows = _clustered(100), np.arange(0, 100, 2)
+    asked = questions_beside(vectors, rows, seed=3)
+    np.testing.assert_allclose(np.linalg.norm(asked, axis=1), 1, rtol=1e-5)
+    cosines = (asked * vectors[rows]).sum(1)
+    assert 0.8 < cosines.min() <= cosines.max() < 0.99
+    assert (asked == questions_beside(vectors, rows, seed=3)).all()
+    assert (asked != questions_beside(vectors, rows, seed=4)).any()
 
 
 @pytest.mark.parametrize("kind", KINDS)

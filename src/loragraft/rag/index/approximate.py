@@ -27,9 +27,9 @@ from loragraft.rag.index.dense import (
     blocks_of,
     clean,
     load_faiss,
-    nearest,
     overlap,
     parameter,
+    questions_beside,
     read_index,
 )
 from loragraft.rag.index.layout import Asked, Kind, SearchInfo
@@ -44,7 +44,8 @@ TARGET_RECALL = 0.95
 """Of the ten nearest; what is lost beyond that shows in answers."""
 RECALL_AT = 10
 SAMPLE = 200
-"""Chunks that recall is measured on: a standard error below 0.01 at 0.95, each with ten."""
+"""Questions beside so many chunks that recall is measured on: a standard error below 0.01 at 0.95,
+each with ten."""
 MEMORY_SHARE = 0.25
 """Of the available memory that an index's copy of the vectors may take before it is compressed."""
 EFFORT, CANDIDATES = "effort", "candidates"
@@ -145,19 +146,19 @@ class Approximate:
         generator = np.random.default_rng(_SEED)
         size = min(SAMPLE, len(self._exact))
         sample = np.sort(generator.choice(len(self._exact), size, replace=False))
-        wanted = nearest(self._exact.search, self._exact.array, sample, RECALL_AT)
-        recall = self._recall(self.parameters, sample, wanted)
+        asked = questions_beside(self._exact.array, sample, _SEED)
+        wanted = self._exact.search(asked, RECALL_AT)[1]
+        recall = self._recall(self.parameters, asked, wanted)
         while recall < target:
-            tried = [(self._recall(p, sample, wanted), p) for p in self._costlier()]
+            tried = [(self._recall(p, asked, wanted), p) for p in self._costlier()]
             if not tried:
                 return None
             recall, self.parameters = max(tried, key=lambda pair: pair[0])
         return SearchInfo(self.kind, dict(self.parameters), round(recall, 4), size)
 
-    def _recall(self, parameters: dict[str, int], sample: Rows, wanted: Rows) -> float:
+    def _recall(self, parameters: dict[str, int], asked: Floats, wanted: Rows) -> float:
         self.parameters = parameters
-        found = nearest(self.search, self._exact.array, sample, RECALL_AT)
-        return overlap(found, wanted)
+        return overlap(self.search(asked, RECALL_AT)[1], wanted)
 
     def _costlier(self) -> list[dict[str, int]]:
         """Return the ways to spend about twice as much on a query."""

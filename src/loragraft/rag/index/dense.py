@@ -7,7 +7,7 @@ approximate index beside them only makes large collections faster to search.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,9 @@ BLOCK_ROWS = 8192
 FLOAT_BYTES = 4
 _COUNT_AT = 8
 """Where a FAISS index's head has the number of vectors: behind its kind and their dimensions."""
+QUESTION_NOISE = 0.5
+"""Length of the noise that makes a question of a chunk's vector: a cosine of 0.89 to it. Recall
+measured with the chunks' own vectors was 0.95 where such questions had 0.88 (HNSW, 10^6)."""
 NOWHERE = -1
 """The row of a result that is none, where fewer were found than asked for."""
 
@@ -217,20 +220,21 @@ def blocks_of(vectors: Floats, rows: int = BLOCK_ROWS) -> Iterable[Floats]:
     return (vectors[first : first + rows] for first in range(0, len(vectors), rows))
 
 
-def nearest(
-    search: Callable[[Floats, int], tuple[Floats, Rows]], vectors: Floats, sample: Rows, k: int
-) -> Rows:
-    """Return the k nearest rows of some rows' own vectors, themselves left out.
+def questions_beside(vectors: Floats, rows: Rows, seed: int) -> Floats:
+    """Return unit vectors near some rows' own: questions lie beside chunks, never on them.
+
+    Approximate search finds what it holds itself more easily than what is asked of it.
 
     Returns:
-        Shape [sample, k].
+        Shape [rows, dimensions], the same for the same seed.
     """
-    _scores, found = search(np.ascontiguousarray(vectors[sample]), k + 1)
-    out = np.full((len(sample), k), NOWHERE, np.int64)
-    for number, row in enumerate(sample):
-        others = found[number][found[number] != row][:k]
-        out[number, : len(others)] = others
-    return out
+    found: NDArray[Any] = np.asarray(vectors[rows], np.float32)
+    noise = np.random.default_rng(seed).standard_normal(found.shape, dtype=np.float32)
+    noise *= QUESTION_NOISE / np.linalg.norm(noise, axis=1, keepdims=True)
+    found = found + noise
+    lengths = np.linalg.norm(found, axis=1, keepdims=True)
+    asked: Floats = (found / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+    return asked
 
 
 def overlap(found: Rows, wanted: Rows) -> float:

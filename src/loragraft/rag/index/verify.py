@@ -18,7 +18,7 @@ from loragraft.embedding.protocol import Embedder
 from loragraft.errors import InputError, LoragraftError
 from loragraft.rag.chunking.chunk import embedded_text
 from loragraft.rag.index.approximate import RECALL_AT, SAMPLE, TARGET_RECALL
-from loragraft.rag.index.dense import blocks_of, nearest, overlap
+from loragraft.rag.index.dense import blocks_of, overlap, questions_beside
 from loragraft.rag.index.layout import SEARCH, WORK_NAME, IndexInfo, is_ours, read_info
 from loragraft.rag.index.sameness import SAME_COSINE, differences, lowest_cosine
 from loragraft.rag.index.store import Index, open_index
@@ -200,10 +200,10 @@ def _check_search(index: Index) -> Iterator[Finding]:
         return
     size = min(SAMPLE, len(index))
     sample = np.sort(np.random.default_rng(_SEED).choice(len(index), size, replace=False))
-    array = index.exact.array
-    wanted = nearest(index.exact.search, array, sample, RECALL_AT)
-    recall = overlap(nearest(index.approximate.search, array, sample, RECALL_AT), wanted)
-    found = f"recall@{RECALL_AT} {recall:.3f} of exact search on {size} chunks"
+    asked = questions_beside(index.exact.array, sample, _SEED)
+    wanted = index.exact.search(asked, RECALL_AT)[1]
+    recall = overlap(index.approximate.search(asked, RECALL_AT)[1], wanted)
+    found = f"recall@{RECALL_AT} {recall:.3f} of exact search on {size} questions"
     expected = f"at least {TARGET_RECALL} as when it was built ({index.info.search.recall})"
     if recall >= TARGET_RECALL - _RECALL_SLACK:
         yield passed("search.recall", found, expected)
