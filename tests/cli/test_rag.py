@@ -246,7 +246,11 @@ def test_an_embedder_that_moved_is_named(index: Path, static_folder: Path, tmp_p
     info = json.loads((index / "index.json").read_text())
     info["spec"]["name"] = str(tmp_path / "gone")
     (index / "index.json").write_text(json.dumps(info))
-    assert run("query", index, "lamp").exit_code == 2
+    for command in (["query", index, "lamp"], ["update", index]):
+        moved = run(*command)
+        assert moved.exit_code == 2
+        assert "gone, the embedder that made the index, is there no more" in moved.stderr
+        assert "--embedder FOLDER" in moved.stderr
     assert run("query", index, "lamp", "--mode", "lexical").exit_code == 0
     assert run("verify", index).exit_code == 1
     for command in (["query", index, "lamp"], ["verify", index], ["update", index]):
@@ -297,6 +301,15 @@ def test_a_name_that_is_no_unicode(docs: Path, static_folder: Path, tmp_path: Pa
     assert result.exit_code == 0, result.output
     assert "unchanged" in run("update", target).stdout
     assert run("stats", target, "--json").exit_code == 0
+
+
+def test_small_collections_are_searched_exactly_and_it_is_said(
+    docs: Path, static_folder: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "i"
+    asked = run("index", docs, "-o", target, "--embedder", static_folder, "--search", "hnsw")
+    assert "exact search; hnsw has too few chunks" in asked.stdout
+    assert "exact search; hnsw has too few chunks" in run("stats", target).stdout
 
 
 def test_an_index_inside_its_source_does_not_find_itself(docs: Path, static_folder: Path) -> None:

@@ -135,8 +135,14 @@ def _watched() -> Iterator[Progress]:
     try:
         yield progress
     except KeyboardInterrupt:
+        from loragraft.rag.index.filling import WINDOW
+
         progress.end()
-        click.echo("\nWhat was embedded is kept: the same command goes on from there.", err=True)
+        click.echo(
+            f"\nWhat was embedded is kept, but for the last {WINDOW} chunks at most: the same "
+            "command goes on from there.",
+            err=True,
+        )
         raise
     finally:
         progress.end()

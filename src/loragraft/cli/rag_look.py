@@ -201,7 +201,9 @@ def _rows(found: IndexStats) -> list[list[str]]:
 def search_words(search: SearchInfo) -> str:
     """Return in words how vectors are searched."""
     if search.recall is None:
-        return "exact search"
+        asked = search.asked
+        why = f"; {asked} has too few chunks, or finds too little"
+        return f"exact search{why if asked not in ('auto', 'exact') else ''}"
     return (
         f"{search.kind} search, which finds {search.recall:.1%} of the ten nearest "
         f"(measured on {search.sample} chunks)"
@@ -249,8 +251,8 @@ def _opener(path: Path, embedder: str | None, adapter: str | None) -> Callable[[
         from loragraft.embedding.opening import open_embedder
         from loragraft.embedding.spec import spec_from_json
         from loragraft.rag.index.layout import read_info
-        from loragraft.rag.naming import name_embedder
+        from loragraft.rag.naming import name_stored
 
-        return open_embedder(name_embedder(embedder, adapter, spec_from_json(read_info(path).spec)))
+        return open_embedder(name_stored(spec_from_json(read_info(path).spec), embedder, adapter))
 
     return opens

@@ -19,7 +19,7 @@ from loragraft.rag.index.build import build_index
 from loragraft.rag.index.layout import Asked, IndexInfo, read_info
 from loragraft.rag.index.options import BuildOptions, BuildReport, PartWriter, Reader
 from loragraft.rag.index.update import options_of, update_index
-from loragraft.rag.naming import name_embedder
+from loragraft.rag.naming import name_stored
 from loragraft.rag.search.lexical import LEXICAL, write_lexical
 
 PARTS: Mapping[str, PartWriter] = {LEXICAL: write_lexical}
@@ -121,7 +121,7 @@ def renew_index(
     _check_sources(sources)
     chosen = [Path(text) for text in _chosen(info, sources, add)]
     _check_remembered(chosen)
-    spec = name_embedder(embedder, adapter, spec_from_json(info.spec))
+    spec = name_stored(spec_from_json(info.spec), embedder, adapter)
     opened = open_embedder(spec, watcher.note)
     try:
         chunking = choose_chunking(opened, stored=info.chunking)

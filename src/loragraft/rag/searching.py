@@ -12,7 +12,7 @@ from loragraft.embedding.spec import spec_from_json
 from loragraft.errors import InputError
 from loragraft.rag.index.sameness import open_embedder_of
 from loragraft.rag.index.store import Index, open_index
-from loragraft.rag.naming import name_embedder
+from loragraft.rag.naming import name_stored
 from loragraft.rag.records import Passage
 from loragraft.rag.search.filters import Filter, parse_filter
 from loragraft.rag.search.retrieve import Mode, Reranker, Retriever
@@ -103,7 +103,7 @@ class Search(Closing):
 
     def _open_embedder(self) -> Embedder:
         request, stored = self._request, spec_from_json(self.index.info.spec)
-        spec = name_embedder(request.embedder, request.adapter, stored)
+        spec = name_stored(stored, request.embedder, request.adapter)
         self._embedder = open_embedder_of(self.index, spec, self._note)
         return self._embedder
 
