@@ -14,6 +14,7 @@ from loragraft.embedding.spec import EmbedderSpec
 from loragraft.embedding.static import StaticEmbedder
 from loragraft.errors import InputError, NonFiniteError, UnavailableError
 from loragraft.rag.index.filling import check_vectors
+from loragraft.rag.naming import name_embedder
 from tests.support.embedding_server import EmbeddingServer, embedding_server
 from tests.support.small_index import build_static
 
@@ -159,3 +160,17 @@ def test_says_that_nobody_is_there() -> None:
     embedder.close()
     with pytest.raises(UnavailableError):
         open_embedder(EmbedderSpec("ollama:x", url="http://127.0.0.1:9"))
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://host:99999/v1", "http://host:x/v1"])
+def test_urls_that_are_none_are_refused(url: str) -> None:
+    with pytest.raises(InputError, match=r"Give it as in http://"):
+        open_embedder(name_embedder(f"{url}#model"))
+
+
+def test_an_answer_nested_without_end_is_no_answer(server: EmbeddingServer) -> None:
+    server.answer = b"[" * 200_000
+    embedder = open_embedder(EmbedderSpec("small", kind="openai", url=server.url))
+    with pytest.raises(UnavailableError, match="does not answer in JSON"):
+        embedder.embed(["river"])
+    embedder.close()

@@ -114,7 +114,11 @@ def test_an_index_names_paths_that_hold_elsewhere(
     assert EmbedderSpec().to_json() == {"name": "all-MiniLM-L6-v2"}
 
 
-@pytest.mark.parametrize("value", [{"nme": "x"}, {"name": 3}, {"kind": "magic"}, {"batch": "1"}])
+@pytest.mark.parametrize(
+    "value",
+    [{"nme": "x"}, {"name": 3}, {"kind": "magic"}, {"batch": "1"}, {"tokenizer": 5},
+     {"adapter": []}, {"kind": []}, {"max_tokens": "x"}],
+)  # fmt: skip
 def test_refuses_a_strange_spec_of_an_index(value: dict) -> None:
     with pytest.raises(InputError, match="--embedder"):
         spec_from_json(value)

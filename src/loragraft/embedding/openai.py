@@ -157,7 +157,11 @@ def _base(url: str | None) -> str:
         InputError: If it is missing or none, or holds credentials.
     """
     example = "Give it as in http://127.0.0.1:8080/v1."
-    parts = urlsplit((url or "").strip())
+    try:
+        parts = urlsplit((url or "").strip())
+        _port = parts.port  # read, so that one out of range is found
+    except ValueError as error:
+        raise InputError(f"The URL {url!r} is none: {error}. {example}") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InputError(f"The embeddings endpoint has the URL {url!r}. {example}")
     if parts.username or parts.password or parts.query:
@@ -205,7 +209,7 @@ def _checked(response: httpx.Response, url: str, spec: EmbedderSpec) -> dict[str
         )
     try:
         value = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         raise UnavailableError(f"{url} does not answer in JSON: {words}. Check the URL.")

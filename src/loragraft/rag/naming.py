@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import replace
-from urllib.parse import urlsplit
 
 from loragraft.embedding.spec import EmbedderSpec
 from loragraft.errors import InputError
@@ -39,7 +38,7 @@ def name_embedder(
         if ":" in text:  # of another kind, so elsewhere too
             spec = replace(spec, kind="auto", url=None)
         return replace(spec, name=text)
-    model = urlsplit(text).fragment
+    model = text.partition("#")[2]
     if not model:
         raise InputError(f"{text} names no model. Write it behind a #, as in {EXAMPLE}.")
     return replace(spec, name=model, kind="openai", url=text.partition("#")[0])
