@@ -47,7 +47,7 @@ def test_an_answer_comes_with_its_sources(bundle: Path, index: Path) -> None:
     result = run("chat", bundle, "--rag", index, *ROOM, *GREEDY, stdin="What is the lamp?")
     assert result.exit_code == 0, result.output
     assert result.stdout == SAYING + "\n"
-    assert "cites none of the 3 passages" in result.stderr
+    assert "cites none of the passages" in result.stderr
 
 
 def test_json_names_the_passages(bundle: Path, index: Path) -> None:

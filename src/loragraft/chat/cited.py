@@ -155,15 +155,11 @@ def _remarks(reply: CitedReply, numbers: Numbers) -> Iterator[str]:
         listed = ", ".join(label(number) for number in reply.fabricated)
         yield f"The answer cites {listed}: no such passage was ever shown to the model."
     if reply.shown and not reply.citations and reply.finish != "cancelled":
-        yield (
-            f"The answer cites none of the {len(reply.shown)} passages that were shown: /sources "
-            "lists them."
-        )
+        yield "The answer cites none of the passages that were shown:"
+        for one in reply.shown:
+            yield f"[{one.label}] {place(one.passage)}"
 
 
 def place(passage: Passage) -> str:
     """Return where a passage stands, in words."""
-    chunk = passage.chunk
-    page = chunk.metadata.get("page")
-    where = f", page {page}" if isinstance(page, int) else ""
-    return f"{title_line(chunk)} ({chunk.doc_id}{where}, characters {chunk.start} to {chunk.stop})"
+    return f"{title_line(passage.chunk)} ({passage.chunk.place})"

@@ -77,7 +77,7 @@ def _lines(passage: Passage, wanted: frozenset[str], width: int) -> Iterator[Tex
     from loragraft.rag.answering.prompt import title_line
 
     yield from _wrapped(Text(clean(f"{passage.rank}. {title_line(passage.chunk)}"), "bold"), width)
-    yield from _wrapped(Text(f"{_place(passage)}; {_scores(passage)}", "dim"), width)
+    yield from _wrapped(Text(f"{clean(passage.chunk.place)}; {_scores(passage)}", "dim"), width)
     yield Text()
     # Not indented: most text was made for lines of up to 80 columns.
     body = Text(_BLANK_LINES.sub("\n\n", clean(passage.chunk.text)).strip("\n"))
@@ -92,16 +92,6 @@ def _wrapped(text: Text, width: int) -> Iterator[Text]:
     from rich.console import Console
 
     yield from text.wrap(Console(), width, overflow="fold")
-
-
-def _place(passage: Passage) -> str:
-    """Return where a passage stands: document, pages, characters."""
-    chunk = passage.chunk
-    first, last = chunk.metadata.get("page"), chunk.metadata.get("last_page")
-    page = f", page {first}" if isinstance(first, int) else ""
-    if page and isinstance(last, int):
-        page = f", pages {first} to {last}"
-    return clean(f"{chunk.doc_id}{page}, characters {chunk.start} to {chunk.stop}")
 
 
 def _scores(passage: Passage) -> str:

@@ -96,6 +96,15 @@ class Chunk:
     sha256: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def place(self) -> str:
+        """Where it stands, in words: document, pages where there are any, characters."""
+        first, last = self.metadata.get("page"), self.metadata.get("last_page")
+        pages = f", page {first}" if isinstance(first, int) else ""
+        if pages and isinstance(last, int):
+            pages = f", pages {first} to {last}"
+        return f"{self.doc_id}{pages}, characters {self.start} to {self.stop}"
+
 
 @dataclass(frozen=True)
 class Passage:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -192,7 +190,6 @@ def test_no_text_is_too_odd(text: str) -> None:
      "\u00b9" * 20_000, "Sources:\n" * 10_000, "P1-" * 30_000, "Passage 1, " * 10_000,
      "{" * 100_000],
 )  # fmt: skip
-def test_an_endless_answer_takes_no_time(text: str) -> None:
-    start = time.process_time()
-    parse_citations(text, {1}, ["x"])
-    assert time.process_time() - start < 5
+def test_an_endless_answer_is_read(text: str) -> None:
+    found = parse_citations(text, {1}, ["x"])  # for ever, if a pattern went back and forth
+    assert all(one.stop <= len(text) for one in found)
