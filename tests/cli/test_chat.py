@@ -110,18 +110,17 @@ class Typist:
         end = time.monotonic() + WAIT_SECONDS
         while text not in self.shown:
             assert time.monotonic() < end, f"{text!r} does not come: {self.shown!r}"
-            if select.select([self._terminal], [], [], 0.1)[0]:
-                self.shown += os.read(self._terminal, 4096).decode("utf-8", "replace")
+            self._hear(0.1)
         self.shown = self.shown.partition(text)[2]
 
-    def keep_on(self, act: Callable[[], object], text: str) -> None:
+    def keep_on(self, act: Callable[[], object], text: str, silence: float = 0.5) -> None:
         """Do something until a text is shown: a program reads no keys before its prompt stands."""
         end = time.monotonic() + WAIT_SECONDS
         while text not in self.shown:
             assert time.monotonic() < end, f"{text!r} does not come: {self.shown!r}"
             act()
-            while select.select([self._terminal], [], [], 0.5)[0]:
-                self.shown += os.read(self._terminal, 4096).decode("utf-8", "replace")
+            while text not in self.shown and self._hear(silence):
+                assert time.monotonic() < end, f"{text!r} does not come: {self.shown!r}"
         self.shown = self.shown.partition(text)[2]
 
     def leave(self) -> int:
@@ -129,13 +128,33 @@ class Typist:
         end = time.monotonic() + WAIT_SECONDS
         while self.process.poll() is None and time.monotonic() < end:
             self.type("\x04")
-            with suppress(subprocess.TimeoutExpired):
-                self.process.wait(0.5)
+            self._hear(0.5)
+        return self.ended()
+
+    def terminate(self) -> int:
+        """Send SIGTERM, again where it came just before the program waited; return its status."""
+        end = time.monotonic() + WAIT_SECONDS
+        while self.process.poll() is None and time.monotonic() < end:
+            os.kill(self.process.pid, signal.SIGTERM)
+            again = time.monotonic() + 5
+            while self.process.poll() is None and time.monotonic() < again:
+                self._hear(0.1)
         return self.ended()
 
     def ended(self) -> int:
-        """Return the exit status."""
-        return self.process.wait(WAIT_SECONDS)
+        """Return the exit status; what is still said is read, as a terminal does."""
+        end = time.monotonic() + WAIT_SECONDS
+        while self.process.poll() is None and time.monotonic() < end:
+            self._hear(0.1)
+        return self.process.wait(0)
+
+    def _hear(self, seconds: float) -> bool:
+        """Read what is said within so long; False for nothing."""
+        if not select.select([self._terminal], [], [], seconds)[0]:
+            return False
+        with suppress(OSError):  # the other end is closed
+            self.shown += os.read(self._terminal, 4096).decode("utf-8", "replace")
+        return True
 
 
 @contextmanager
@@ -179,12 +198,13 @@ def test_ctrl_c_stops_an_answer_and_sigterm_the_program(smollm2_bundle: Path) ->
     long = ("--temperature", "3", "--max-tokens", "4000", "--threads", "1")
     with terminal(smollm2_bundle, *long) as typist:
         typist.wait_for("/help lists the commands")
-        typist.type("Tell me all about the sea.\r")
-        typist.wait_for("\n")
-        time.sleep(1)
-        pid = typist.process.pid
-        typist.keep_on(lambda: os.kill(pid, signal.SIGINT), "stopped]")
+
+        def ask_and_interrupt() -> None:
+            typist.type("Tell me all about the sea.\r")
+            time.sleep(1)  # before the prompt stands, the interruption only clears the line
+            os.kill(typist.process.pid, signal.SIGINT)
+
+        typist.keep_on(ask_and_interrupt, "stopped]", silence=5)
         typist.type("/undo\r")
         typist.wait_for("Taken back: Tell me")
-        os.kill(typist.process.pid, signal.SIGTERM)
-        assert typist.ended() == 143
+        assert typist.terminate() == 143

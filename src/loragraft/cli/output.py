@@ -49,11 +49,21 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     table = Table(
         title=Text(clean(title), "table.title"), title_justify="left", box=box.SIMPLE_HEAD
     )
-    for name in columns:
-        table.add_column(name, overflow="fold")
+    shown = console()
+    for number, name in enumerate(columns):
+        cells = [row[number] for row in rows]
+        table.add_column(name, overflow="fold", no_wrap=_stays_whole(cells, shown.width))
     for row in rows:
         table.add_row(*(Text(clean(cell), style=VERDICT_STYLES.get(cell, "")) for cell in row))
-    console().print(table)
+    shown.print(table)
+
+
+def _stays_whole(cells: Sequence[str], width: int) -> bool:
+    """Whether a column of paths or names has room to stand unbroken, to be copied and searched."""
+    lines = [line for cell in cells for line in cell.splitlines()]
+    return (
+        not any(" " in line for line in lines) and max(map(len, lines), default=0) * 3 < width * 2
+    )
 
 
 def print_gates(gates: Sequence[Mapping[str, Any]]) -> None:

@@ -239,12 +239,17 @@ def questions_beside(vectors: Floats, rows: Rows, seed: int) -> Floats:
 
 def overlap(found: Rows, wanted: Rows) -> float:
     """Return the share of wanted rows that were found; 1.0 where none was wanted."""
-    hits = total = 0
-    for mine, right in zip(found, wanted, strict=True):
+    return float(shares_found(found, wanted).mean()) if len(wanted) else 1.0
+
+
+def shares_found(found: Rows, wanted: Rows) -> Floats:
+    """Return for each question the share of its wanted rows that were found; 1.0 of none."""
+    shares = np.ones(len(wanted), np.float32)
+    for number, (mine, right) in enumerate(zip(found, wanted, strict=True)):
         these = set(right[right >= 0].tolist())
-        total += len(these)
-        hits += len(these & set(mine.tolist()))
-    return hits / total if total else 1.0
+        if these:
+            shares[number] = len(these & set(mine.tolist())) / len(these)
+    return shares
 
 
 def parameter(parameters: Mapping[str, int], name: str, lowest: int = 1) -> int:
