@@ -93,6 +93,10 @@ def test_a_template_that_refuses_a_system_message(talking_bundle: Callable[[str]
     assert result.stdout == ""
 
 
+ANSWER_SECONDS, ANSWER_BEGINNING = 30, 80
+"""How long a question that was typed too early is waited for; letters no echo of it has."""
+
+
 class Typist:
     """Types into a program in a terminal and reads what it shows."""
 
@@ -122,6 +126,15 @@ class Typist:
             while text not in self.shown and self._hear(silence):
                 assert time.monotonic() < end, f"{text!r} does not come: {self.shown!r}"
         self.shown = self.shown.partition(text)[2]
+
+    def hears_words(self, question: str) -> bool:
+        """Read until an answer has begun after a question; tell whether one does."""
+        end = time.monotonic() + ANSWER_SECONDS
+        while len(self.shown.rpartition(question)[2]) < ANSWER_BEGINNING:
+            if time.monotonic() > end:
+                return False
+            self._hear(0.1)
+        return True
 
     def leave(self) -> int:
         """Press Ctrl-D until the program ends; return its exit status."""
@@ -201,8 +214,8 @@ def test_ctrl_c_stops_an_answer_and_sigterm_the_program(smollm2_bundle: Path) ->
 
         def ask_and_interrupt() -> None:
             typist.type("Tell me all about the sea.\r")
-            time.sleep(1)  # before the prompt stands, the interruption only clears the line
-            os.kill(typist.process.pid, signal.SIGINT)
+            if typist.hears_words("sea."):  # before the prompt stands, there is nothing to stop
+                os.kill(typist.process.pid, signal.SIGINT)
 
         typist.keep_on(ask_and_interrupt, "stopped]", silence=5)
         typist.type("/undo\r")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from llama_cpp.server.types import CreateChatCompletionRequest, CreateCompletionRequest
 from starlette.testclient import TestClient
 
 from loragraft.serving.gate import MAX_BODY
@@ -184,10 +185,17 @@ JSON = st.recursive(
                                                                 max_size=3),
     max_leaves=6,
 )  # fmt: skip
-FIELDS = ("messages", "prompt", "temperature", "top_p", "min_p", "top_k", "seed", "stop", "tools",
-          "tool_choice", "functions", "function_call", "response_format", "logit_bias", "stream",
-          "min_tokens", "mirostat_mode", "mirostat_tau", "presence_penalty", "model", "echo",
-          "logit_bias_type", "n")  # fmt: skip
+FIELDS = sorted({*CreateChatCompletionRequest.model_fields, *CreateCompletionRequest.model_fields,
+                 "max_completion_tokens", "nothing"})  # fmt: skip
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("chat", [False, True])
+def test_null_is_what_was_not_said(client: TestClient, field: str, chat: bool) -> None:
+    body = {"messages": USER, "prompt": "the quick", **GREEDY, "max_tokens": 2, field: None}
+    answer = client.post(CHAT if chat else COMPLETION, content=json.dumps(body).encode())
+    asked = field == ("messages" if chat else "prompt")
+    assert answer.status_code == (400 if asked else 200), answer.text
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 PIPE_WIDTH = 160
 """Columns of a table that goes into a file or a pipe, where there is no terminal to ask."""
 
+COLUMN_PADDING = 3
+"""Blanks and rule that rich puts around a column."""
+PHRASE = 27
+"""Width up to which words are a verdict or a state, and more is prose, which may fold."""
+LEAST_COLUMN = 16
+"""Width that a column of folded text is left with: one or two words."""
+
 VERDICT_STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red", "allowed": "magenta",
                   "skipped": "dim"}  # fmt: skip
 
@@ -50,20 +57,36 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
         title=Text(clean(title), "table.title"), title_justify="left", box=box.SIMPLE_HEAD
     )
     shown = console()
+    whole = _whole_columns(columns, rows, shown.width)
     for number, name in enumerate(columns):
-        cells = [row[number] for row in rows]
-        table.add_column(name, overflow="fold", no_wrap=_stays_whole(cells, shown.width))
+        table.add_column(name, overflow="fold", no_wrap=number in whole)
     for row in rows:
         table.add_row(*(Text(clean(cell), style=VERDICT_STYLES.get(cell, "")) for cell in row))
     shown.print(table)
 
 
-def _stays_whole(cells: Sequence[str], width: int) -> bool:
-    """Whether a column of paths or names has room to stand unbroken, to be copied and searched."""
-    lines = [line for cell in cells for line in cell.splitlines()]
-    return (
-        not any(" " in line for line in lines) and max(map(len, lines), default=0) * 3 < width * 2
-    )
+def _whole_columns(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], width: int
+) -> frozenset[int]:
+    """Return the columns that have room to stand unbroken, to be copied and searched.
+
+    The narrowest come first, so that a long text folds before a name or a path does.
+    """
+    from rich.cells import cell_len
+
+    needed = [
+        max(cell_len(line) for cell in (name, *(row[number] for row in rows))
+            for line in (cell.splitlines() or [""])) + COLUMN_PADDING
+        for number, name in enumerate(columns)
+    ]  # fmt: skip
+    room = width - len(columns) * LEAST_COLUMN
+    whole = set()
+    for number in sorted(range(len(columns)), key=needed.__getitem__):
+        prose = needed[number] > PHRASE and any(" " in row[number] for row in rows)
+        room -= needed[number] - LEAST_COLUMN
+        if room >= 0 and not prose:
+            whole.add(number)
+    return frozenset(whole)
 
 
 def print_gates(gates: Sequence[Mapping[str, Any]]) -> None:

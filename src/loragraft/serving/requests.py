@@ -17,6 +17,8 @@ from loragraft.serving.refusal import RefusedRequest
 from loragraft.serving.schemas import check_schemas
 
 CHAT, COMPLETION = "/v1/chat/completions", "/v1/completions"
+ASKED = ("messages", "prompt")
+"""What a request is about; null is not left out there, it is refused."""
 ROLES = ("system", "user", "assistant", "tool", "function")
 RESERVE = 4
 """Tokens kept free: an answer runs on to the end of a character of at most 4 bytes."""
@@ -88,7 +90,8 @@ def _read(data: bytes) -> dict[str, Any]:
         raise RefusedRequest(f"The request is no JSON: {error}.") from None
     if not isinstance(body, dict):
         raise RefusedRequest(f"The request is a {_kind(body)}; it must be a JSON object.")
-    return body
+    # OpenAI's clients send null for what they do not say; llama.cpp would be given it as a number.
+    return {key: value for key, value in body.items() if value is not None or key in ASKED}
 
 
 def _kind(value: Any) -> str:  # noqa: ANN401 - whatever JSON holds
@@ -116,16 +119,13 @@ def _refuse_unknown(body: dict[str, Any], path: str) -> None:
 
 def _set_limits(body: dict[str, Any]) -> None:
     """Check numbers that llama.cpp would misread; newer names become those it knows."""
-    newer = body.pop("max_completion_tokens", None)
-    if newer is not None:
-        body["max_tokens"] = newer
+    if "max_completion_tokens" in body:
+        body["max_tokens"] = body.pop("max_completion_tokens")
     for name, (least, most) in LIMITS.items():
-        value = body.get(name)
-        if value is None:
-            body.pop(name, None)
-        elif isinstance(value, bool) or not isinstance(value, (int, float)):
+        value = body.get(name, least)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise RefusedRequest(f"{name} is a {_kind(value)}; it must be a number.", name)
-        elif not least <= value <= most:
+        if not least <= value <= most:
             raise RefusedRequest(f"{name} is {value}; it must be from {least} to {most}.", name)
     if body.get("temperature", 1) < COLDEST:
         body["temperature"] = 0
