@@ -71,17 +71,18 @@ class Talk:
         names = " and ".join(session.name for session in self._sessions)
         self._notes.write(f"{names}. /help lists the commands, Ctrl-D ends.")
         tell_notes(self._sessions, self._notes)
-        while True:
-            try:
-                line = self._read_text()
+        interrupted, going_on = False, True
+        while going_on:
+            try:  # the whole turn: an interruption comes at any moment, and again while it is told
+                if interrupted:
+                    interrupted = False
+                    self._notes.write("\nCtrl-D or /exit ends the conversation.")
+                going_on = self._take(self._read_text())
             except EOFError:
                 self._notes.write("")
                 return
             except KeyboardInterrupt:
-                self._notes.write("\nCtrl-D or /exit ends the conversation.")
-                continue
-            if not self._take(line):
-                return
+                interrupted = True
 
     def _read_text(self) -> str:
         """Read a line, or a block of lines between triple quotes."""

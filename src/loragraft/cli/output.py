@@ -82,9 +82,10 @@ def _whole_columns(
     room = width - len(columns) * LEAST_COLUMN
     whole = set()
     for number in sorted(range(len(columns)), key=needed.__getitem__):
-        prose = needed[number] > PHRASE and any(" " in row[number] for row in rows)
+        if needed[number] > PHRASE and any(" " in row[number] for row in rows):
+            continue
         room -= needed[number] - LEAST_COLUMN
-        if room >= 0 and not prose:
+        if room >= 0:
             whole.add(number)
     return frozenset(whole)
 
