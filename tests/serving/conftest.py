@@ -14,18 +14,20 @@ from loragraft.serving.app import Served, Serving, build_app
 
 
 @pytest.fixture(scope="session")
-def _built(talking_bundle: Callable[[str], Path]) -> Iterator[tuple[Served, object]]:
+def _built(talking_bundle: Callable[[str], Path]) -> Iterator[tuple[Served, object, object]]:
     served = build_app(open_model(talking_bundle("qwen3")), Serving(threads=1))
-    yield served, server_app._llama_proxy
+    yield served, server_app._llama_proxy, server_app._server_settings
     served.close()
 
 
 @pytest.fixture
-def qwen(_built: tuple[Served, object], monkeypatch: pytest.MonkeyPatch) -> Served:
+def qwen(_built: tuple[Served, object, object], monkeypatch: pytest.MonkeyPatch) -> Served:
     """Answers SAYING whatever is asked."""
-    # llama-cpp-python's server knows one model a process, the one that was loaded last.
-    monkeypatch.setattr(server_app, "_llama_proxy", _built[1])
-    return _built[0]
+    # llama-cpp-python's server knows one model and one key a process, those that came last.
+    served, model, server_settings = _built
+    monkeypatch.setattr(server_app, "_llama_proxy", model)
+    monkeypatch.setattr(server_app, "_server_settings", server_settings)
+    return served
 
 
 @pytest.fixture
