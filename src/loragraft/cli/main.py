@@ -29,6 +29,7 @@ NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 GROUPS: Mapping[str, tuple[str, str]] = {
     "adapter": ("loragraft.cli.adapter:adapter", "Inspect, verify, diagnose and fetch adapters."),
     "chat": ("loragraft.cli.chat:chat", "Talk with a bundle, a GGUF file or an Ollama model."),
+    "dataset": ("loragraft.cli.dataset:dataset", "Collect, curate, split and check data."),
     "doctor": ("loragraft.cli.doctor:doctor", "Say what works here, what is slow, what can go."),
     "export": ("loragraft.cli.export:export", "Merge, convert, quantize and check a model."),
     "ollama": ("loragraft.cli.ollama:ollama", "Register models on Ollama, and prove it."),
