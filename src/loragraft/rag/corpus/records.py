@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
+from loragraft.artifact.jsonl import parse_object, raw_lines
 from loragraft.errors import InputError
 from loragraft.rag.corpus.extracted import tidy, tidy_line
 from loragraft.rag.corpus.find import shown
-from loragraft.rag.corpus.limits import MIB, Limits
+from loragraft.rag.corpus.limits import Limits
 from loragraft.rag.corpus.metadata import plain_metadata
 from loragraft.rag.records import Skipped
 
@@ -49,9 +49,10 @@ def read_records(path: Path, limits: Limits) -> Iterator[Record | Skipped]:
     """
     good = bad = 0
     with path.open("rb") as file:
-        for number, line in _lines(file, limits.record_bytes):
+        for number, _start, _stop, line in raw_lines(file, limits.record_bytes):
             try:
-                record = _record(number, line, limits)
+                values = parse_object(line, limits.record_bytes, lenient=True)
+                record = _record(number, values)
             except InputError as error:
                 bad += 1
                 if bad <= _MOST_REPORTS:
@@ -70,23 +71,7 @@ def read_records(path: Path, limits: Limits) -> Iterator[Record | Skipped]:
         raise InputError("is empty")
 
 
-def _lines(file: BinaryIO, most: int) -> Iterator[tuple[int, bytes | None]]:
-    """Yield lines that are not blank with their numbers; None for one that is too long."""
-    number = 0
-    while line := file.readline(most + 1):
-        number += 1
-        if number == 1:
-            line = line.removeprefix(b"\xef\xbb\xbf")
-        if len(line) > most:
-            while line and not line.endswith(b"\n"):
-                line = file.readline(MIB)
-            yield number, None
-        elif line.strip():
-            yield number, line
-
-
-def _record(number: int, line: bytes | None, limits: Limits) -> Record:
-    values = _object(line, limits)
+def _record(number: int, values: dict[str, Any]) -> Record:
     doc_id = next((values[key] for key in _IDS if key in values), None)
     if isinstance(doc_id, int) and not isinstance(doc_id, bool):
         doc_id = str(doc_id)
@@ -110,23 +95,3 @@ def _metadata(values: dict[str, Any]) -> dict[str, Any]:
     if given is not None and not isinstance(given, dict):
         more["metadata"] = given
     return plain_metadata({**more, **(given if isinstance(given, dict) else {})})
-
-
-def _object(line: bytes | None, limits: Limits) -> dict[str, Any]:
-    if line is None:
-        raise InputError(f"is longer than {limits.record_bytes // MIB} MiB: divide the document")
-    try:
-        values = json.loads(line.decode("utf-8"), parse_constant=_refuse)
-    except UnicodeDecodeError as error:
-        raise InputError(f"is no UTF-8: byte 0x{line[error.start]:02x} does not fit") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"is no JSON: {tidy_line(str(error))[:200]}") from None
-    if isinstance(values, list):
-        raise InputError("is a JSON list, not an object: write one object a line (jq -c '.[]')")
-    if not isinstance(values, dict):
-        raise InputError(f"is a JSON {type(values).__name__}, not an object")
-    return values
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no number that JSON has")
