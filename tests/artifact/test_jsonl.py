@@ -66,7 +66,7 @@ def test_reading_goes_on_behind_any_line(tmp_path: Path) -> None:
     path = write(tmp_path, b'{"n": 0}\n\n{"n": 1}\r\n{"n": 2}\n')
     lines = list(read_jsonl(path))
     for at, line in enumerate(lines):
-        assert list(read_jsonl(path, start=line.stop, before=line.number)) == lines[at + 1 :]
+        assert list(read_jsonl(path, start=line.stop, number=line.number)) == lines[at + 1 :]
 
 
 @pytest.mark.parametrize(
@@ -96,8 +96,12 @@ def test_a_broken_line_is_named_and_the_others_are_scanned(
         list(read_jsonl(path))
     assert words in str(caught.value)
     assert str(path) in str(caught.value)
+    told: list[tuple[int, str]] = []
+    kept = list(read_jsonl(path, on_broken=lambda *what: told.append(what)))
+    assert [line.values for line in kept] == [{"ok": 1}, {"ok": 2}]
     first, broken, last = scan_jsonl(path)
     assert isinstance(broken, Broken)
+    assert told == [(2, broken.reason)]
     assert (first.number, broken.number, last.number) == (1, 2, 3)
     assert words in broken.reason
 

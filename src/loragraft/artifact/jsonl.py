@@ -7,7 +7,7 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, NoReturn
@@ -71,24 +71,36 @@ class RawLine(NamedTuple):
     data: bytes | None
 
 
-def read_jsonl(path: Path, *, start: int = 0, before: int = 0) -> Iterator[Line]:
+def read_jsonl(
+    path: Path,
+    *,
+    start: int = 0,
+    number: int = 0,
+    on_broken: Callable[[int, str], object] | None = None,
+) -> Iterator[Line]:
     """Yield the lines of a file, blank ones left out.
 
     Args:
         path: UTF-8, with or without a byte order mark; lines end with LF or CRLF.
         start: Byte at which to begin: a ``stop`` of an earlier line.
-        before: How many lines lie before that byte, for the numbers.
+        number: How many lines lie before that byte.
+        on_broken: Called with the number of a line that is no JSON object and the reason, as the
+            end of a sentence; the line is then passed over.
 
     Raises:
-        InputError: If the file cannot be read, or a line is no JSON object; names file and line.
+        InputError: If the file cannot be read, or a line is no JSON object and nobody is to be
+            told; names file and line.
     """
-    for line in scan_jsonl(path, start=start, before=before):
-        if isinstance(line, Broken):
+    for line in scan_jsonl(path, start=start, number=number):
+        if isinstance(line, Line):
+            yield line
+        elif on_broken is None:
             raise InputError(f"{path}, line {line.number} {line.reason}.")
-        yield line
+        else:
+            on_broken(line.number, line.reason)
 
 
-def scan_jsonl(path: Path, *, start: int = 0, before: int = 0) -> Iterator[Line | Broken]:
+def scan_jsonl(path: Path, *, start: int = 0, number: int = 0) -> Iterator[Line | Broken]:
     """Yield the lines of a file as :func:`read_jsonl` does, and those that are broken as such.
 
     Raises:
@@ -97,7 +109,7 @@ def scan_jsonl(path: Path, *, start: int = 0, before: int = 0) -> Iterator[Line 
     with open_lines(path) as file:
         if start:
             file.seek(start)
-        for raw in raw_lines(file, LONGEST_LINE, start=start, before=before):
+        for raw in raw_lines(file, LONGEST_LINE, start=start, number=number):
             try:
                 yield Line(*raw[:3], parse_object(raw.data, LONGEST_LINE))
             except InputError as error:
@@ -132,10 +144,10 @@ def open_lines(path: Path) -> BufferedReader:
 
 
 def raw_lines(
-    file: BinaryIO, longest: int, *, start: int = 0, before: int = 0
+    file: BinaryIO, longest: int, *, start: int = 0, number: int = 0
 ) -> Iterator[RawLine]:
     """Yield the lines of an open file that are not blank; of too long ones only where they are."""
-    number, position = before, start
+    position = start
     while data := file.readline(longest + 1):
         number += 1
         begin, size = position, len(data)

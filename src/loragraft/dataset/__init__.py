@@ -1,0 +1,1 @@
+"""Data that a fine-tune and its judgement can stand on: collected, curated, split."""
