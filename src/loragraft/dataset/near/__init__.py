@@ -1,0 +1,1 @@
+"""Duplicates: the same text, the same characters but for a few, the same meaning."""
