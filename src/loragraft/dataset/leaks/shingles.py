@@ -1,0 +1,138 @@
+"""Texts that are looked for inside longer ones, by five words in a row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from loragraft.dataset.leaks.words import number_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+WIDTH = 5
+"""Words in a row. Fewer stand in any text ("what is the effect of"); a question that is shorter is
+not looked for."""
+INSIDE = 0.8
+"""Of the runs of words of a text, how many must stand in the other: all of a short question, and of
+a long one all but what one or two changed words break."""
+MOST_RUNS = 64
+"""Runs of a long text that are kept, the same ones wherever it is met."""
+
+
+class Inside(NamedTuple):
+    """A text that stands inside another.
+
+    Attributes:
+        needle: Number of the text.
+        hay: Number of the other, among those given.
+        share: Of its runs of words, how many are there.
+        at: Which run of the other is the first of them.
+    """
+
+    needle: int
+    hay: int
+    share: float
+    at: int
+
+
+@dataclass
+class Needles:
+    """Texts that are looked for."""
+
+    runs: list[NDArray[np.uint64]] = field(default_factory=list)
+
+    def add(self, words: Sequence[str]) -> int | None:
+        """Take a text; return its number, or None where it is too short to be found."""
+        import numpy as np
+
+        if len(words) < WIDTH:
+            return None
+        self.runs.append(np.unique(hashed(words))[:MOST_RUNS])
+        return len(self.runs) - 1
+
+    def index(self) -> Index:
+        """Return what finds them."""
+        return Index(self.runs)
+
+
+class Index:
+    """Finds texts in others by their rarest runs of words."""
+
+    def __init__(self, runs: Sequence[NDArray[np.uint64]]) -> None:
+        """Choose of each text as many of the rarest runs as it could miss, and one more."""
+        import numpy as np
+
+        self._runs = runs
+        every = np.concatenate(runs) if runs else np.empty(0, np.uint64)
+        found, counts = np.unique(every, return_counts=True)
+        keys, owners = [], []
+        for number, own in enumerate(runs):
+            rarity = counts[np.searchsorted(found, own)]
+            spare = len(own) - math.ceil(INSIDE * len(own)) + 1
+            rarest = own[np.lexsort((own, rarity))][:spare]
+            keys.append(rarest)
+            owners.append(np.full(len(rarest), number, np.int64))
+        anchors = np.concatenate(keys) if keys else np.empty(0, np.uint64)
+        order = np.argsort(anchors, kind="stable")
+        self._anchors = anchors[order]
+        self._owners = np.concatenate(owners)[order] if owners else np.empty(0, np.int64)
+
+    def search(self, texts: Sequence[Sequence[str]]) -> Iterator[Inside]:
+        """Yield which texts stand in which of several others, given as words."""
+        import numpy as np
+
+        if not len(self._anchors):
+            return
+        flat = [word for words in texts for word in words]
+        stops = np.cumsum([len(words) for words in texts])
+        runs = hashed(flat)
+        owners = np.searchsorted(stops, np.arange(len(runs)), "right")
+        whole = np.arange(len(runs)) + WIDTH <= stops[owners]
+        first = np.searchsorted(self._anchors, runs, "left")
+        known = self._anchors[np.minimum(first, len(self._anchors) - 1)] == runs
+        hits = np.flatnonzero(known & whole)
+        for hay in np.unique(owners[hits]).tolist():
+            mine = runs[(owners == hay) & whole]
+            yield from self._verified(hay, mine, hits[owners[hits] == hay], runs)
+
+    def _verified(
+        self,
+        hay: int,
+        mine: NDArray[np.uint64],
+        hits: NDArray[np.int64],
+        runs: NDArray[np.uint64],
+    ) -> Iterator[Inside]:
+        import numpy as np
+
+        met = np.unique(runs[hits])
+        first = np.searchsorted(self._anchors, met, "left")
+        last = np.searchsorted(self._anchors, met, "right")
+        needles = {
+            int(owner)
+            for begin, end in zip(first.tolist(), last.tolist(), strict=True)
+            for owner in self._owners[begin:end]
+        }
+        for needle in sorted(needles):
+            own = self._runs[needle]
+            share = float(np.isin(own, mine).mean())
+            if share >= INSIDE:
+                at = int(np.flatnonzero(np.isin(mine, own))[0])
+                yield Inside(needle, hay, share, at)
+
+
+def hashed(words: Sequence[str]) -> NDArray[np.uint64]:
+    """Return a hash of every five words in a row, in their order."""
+    import numpy as np
+
+    numbers = np.fromiter((number_of(word) for word in words), np.uint64, len(words))
+    values = np.zeros(max(len(words) - WIDTH + 1, 0), np.uint64)
+    for step in range(WIDTH):
+        values = values * np.uint64(0x9E3779B97F4A7C15) + numbers[step : step + len(values)]
+    # So that the order of hashes says nothing of the words: SplitMix64's last step.
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed: NDArray[np.uint64] = values ^ (values >> np.uint64(31))
+    return mixed
