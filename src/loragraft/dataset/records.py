@@ -159,9 +159,7 @@ class _Reader:
         value = self._values.get(key)
         fits = isinstance(value, str) and value.isprintable() and value == value.strip()
         if not fits or not value or len(value) > LONGEST_ID:
-            raise self.refuse(
-                key, f"a text of 1 to {LONGEST_ID} printable characters without blanks around"
-            )
+            raise self.refuse(key, f"a text of 1 to {LONGEST_ID} characters on one line")
         return str(value)
 
     def text(self, key: str) -> str:

@@ -1,0 +1,237 @@
+"""Frozen, typed configuration: YAML that no typo gets past, with ``extends:``.
+
+```yaml
+extends: base.yaml          # or a list, of which the last wins; relative to this file
+length: {min: 30}           # mappings merge with those of the base, key by key
+keywords: [crypto]          # anything else, a list too, takes the place of what the base says
+```
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin
+
+import pydantic
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+from loragraft.errors import InputError
+from loragraft.plain_yaml import Content, KeyPath, Place, Placed, read_yaml
+
+EXTENDS = "extends"
+MOST_FILES = 50
+"""Files that one configuration may extend, directly and not."""
+MOST_PROBLEMS = 8
+"""Named at once; of more the number is told."""
+_LONGEST_SHOWN = 60
+
+S = TypeVar("S", bound=BaseModel)
+
+
+class Settings(BaseModel):
+    """Base of every configuration: frozen, and a key that it does not have is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def _beside_its_file(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, str):
+        if not value.strip() or "\0" in value:
+            raise ValueError("expected a path")
+        path = Path(value).expanduser()
+        folder = value.file.parent if isinstance(value, Placed) else Path()
+        return Path(os.path.normpath(folder / path))
+    return value
+
+
+FilePath: TypeAlias = Annotated[Path, BeforeValidator(_beside_its_file)]
+"""A path; one that is relative is so to the file it stands in, also where that was extended."""
+
+
+def load_settings(path: Path, kind: type[S]) -> S:
+    """Read a configuration.
+
+    Args:
+        path: A file of YAML.
+        kind: What it configures.
+
+    Raises:
+        InputError: If a file cannot be read, or a value does not fit; names the file, the line,
+            the keys, what was found and expected, and the nearest key that there is.
+    """
+    content = read_settings(path)
+    try:
+        return kind.model_validate(content.values)
+    except pydantic.ValidationError as error:
+        raise InputError(_explain(path, content, kind, error)) from None
+
+
+def read_settings(path: Path) -> Content:
+    """Read a file and those that it extends, merged, before anything is checked.
+
+    Raises:
+        InputError: If one cannot be read, is no mapping, or extends itself.
+    """
+    return _Chain().read(path, ())
+
+
+class _Chain:
+    """Files that extend one another, each read once."""
+
+    def __init__(self) -> None:
+        self._read: dict[str, Content] = {}
+
+    def read(self, path: Path, above: tuple[Path, ...]) -> Content:
+        key = os.path.realpath(path)
+        if key in {os.path.realpath(other) for other in above}:
+            names = " extends ".join(str(item) for item in (*above, path))
+            raise InputError(f"A configuration extends itself: {names}.")
+        if key not in self._read:
+            if len(above) >= MOST_FILES or len(self._read) >= MOST_FILES:
+                raise InputError(f"{path} is one of more than {MOST_FILES} files that extend.")
+            self._read[key] = self._merged(path, above)
+        return self._read[key]
+
+    def _merged(self, path: Path, above: tuple[Path, ...]) -> Content:
+        own = read_yaml(path)
+        values = {} if own.values is None else own.values
+        if not isinstance(values, dict):
+            name = "text" if isinstance(values, str) else type(values).__name__
+            raise InputError(f"{path} holds a {name}; expected keys with values, as NAME: VALUE.")
+        result = Content({}, {(): Place(path, 1)})
+        for base in _bases(path, values, own.places):
+            if not base.is_file():
+                place = own.places[(EXTENDS,)]
+                raise InputError(f"{path}, line {place.line} extends {base}, which is no file.")
+            result = _merge(result, self.read(base, (*above, path)))
+        rest = {key: value for key, value in values.items() if key != EXTENDS}
+        return _merge(result, Content(rest, own.places))
+
+
+def _bases(path: Path, values: Mapping[str, Any], places: Mapping[KeyPath, Place]) -> list[Path]:
+    given = values.get(EXTENDS, [])
+    names = [given] if isinstance(given, str) else given
+    if not isinstance(names, list) or not all(isinstance(n, str) and n.strip() for n in names):
+        raise InputError(
+            f"{path}, line {places[(EXTENDS,)].line}: {EXTENDS} is {_shown(given)}; expected a "
+            "file or a list of files."
+        )
+    return [path.parent / Path(name).expanduser() for name in names]
+
+
+def _merge(base: Content, top: Content) -> Content:
+    """Lay one content over another; each value keeps its place."""
+    return Content(_laid(base.values, top.values), {**base.places, **top.places})
+
+
+def _laid(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(low)
+    for key, value in high.items():
+        below = low.get(key)
+        both = isinstance(value, dict) and isinstance(below, dict)
+        merged[key] = _laid(below, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def _explain(
+    path: Path, content: Content, kind: type[BaseModel], error: pydantic.ValidationError
+) -> str:
+    problems = error.errors(include_url=False)
+    lines = [_problem(path, content, kind, problem) for problem in problems[:MOST_PROBLEMS]]
+    lines = list(dict.fromkeys(lines))
+    if len(problems) > MOST_PROBLEMS:
+        lines.append(f"{path}: and {len(problems) - MOST_PROBLEMS} more.")
+    return "\n".join(lines)
+
+
+def _problem(path: Path, content: Content, kind: type[BaseModel], problem: Any) -> str:  # noqa: ANN401
+    missing = problem["type"] == "missing"
+    keys, models = _locate(problem["loc"], content.values, kind, missing=missing)
+    standing = [keys[:n] for n in range(len(keys), 0, -1) if keys[:n] in content.places]
+    place = content.places[standing[0]] if standing else None
+    where = f"{place.file}, line {place.line}: " if place else f"{path}: "
+    name = _spell(keys) or "the file"
+    known = sorted({str(field) for model in models for field in _fields(model)})
+    if problem["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(keys[-1]), known, n=1)
+        step = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(known)}."
+        return f"{where}{name} is no key that there is. {step}"
+    if missing:
+        return f"{where}{name} is missing."
+    message = str(problem["msg"]).removeprefix("Value error, ").rstrip(".")
+    return f"{where}{name} is {_shown(problem['input'])}: {message[:1].lower()}{message[1:]}."
+
+
+def _locate(
+    location: tuple[str | int, ...],
+    values: Any,  # noqa: ANN401
+    kind: type[BaseModel],
+    *,
+    missing: bool,
+) -> tuple[KeyPath, list[type[BaseModel]]]:
+    """Return the keys that lead to a problem, and the models of which the last may be a field.
+
+    Pydantic's locations also name members of unions, which stand in no file.
+    """
+    keys: KeyPath = ()
+    types: list[Any] = [kind]
+    holders: list[type[BaseModel]] = []
+    for at, step in enumerate(location):
+        models = [item for item in types if _is_model(item)]
+        last = at == len(location) - 1
+        if isinstance(values, dict) and (step in values or (last and missing)):
+            holders, values = models, values.get(step)
+            inner = [_fields(model)[step] for model in models if step in _fields(model)]
+            types = [t for one in inner or [_items(t) for t in types] for t in _members(one)]
+        elif isinstance(values, list) and isinstance(step, int) and step < len(values):
+            holders, values = [], values[step]
+            types = [member for one in types for member in _members(_items(one))]
+        else:
+            types = [model for model in models if step in _tags(model)] or types
+            continue
+        keys = (*keys, step)
+    return keys, holders
+
+
+def _is_model(kind: Any) -> bool:  # noqa: ANN401
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _fields(model: type[BaseModel]) -> dict[str | int, Any]:
+    return {field.alias or name: field.annotation for name, field in model.model_fields.items()}
+
+
+def _tags(model: type[BaseModel]) -> set[Any]:
+    literals = (f.annotation for f in model.model_fields.values())
+    return {model.__name__}.union(*(get_args(a) for a in literals if get_origin(a) is Literal))
+
+
+def _items(kind: Any) -> Any:  # noqa: ANN401
+    """Return what a collection is of: the last of its arguments that is a type."""
+    arguments = [item for item in get_args(kind) if item is not Ellipsis]
+    return arguments[-1] if arguments else None
+
+
+def _members(kind: Any) -> Iterator[Any]:  # noqa: ANN401
+    """Yield the members of a union, or what is none."""
+    if get_origin(kind) is Annotated:
+        yield from _members(get_args(kind)[0])
+    elif get_origin(kind) in (Union, UnionType):
+        for member in get_args(kind):
+            yield from _members(member)
+    else:
+        yield kind
+
+
+def _spell(keys: KeyPath) -> str:
+    text = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys)
+    return text.removeprefix(".")
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}..."
