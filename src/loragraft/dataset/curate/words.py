@@ -1,0 +1,95 @@
+"""Texts as words: what is counted, and what is looked for."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+_INVISIBLE = {code: None for code in (
+    0x00AD, 0x034F, 0x061C, 0x180E, *range(0x200B, 0x2010), *range(0x202A, 0x202F),
+    *range(0x2060, 0x2065), *range(0x2066, 0x206A), 0xFEFF,
+)}  # fmt: skip
+"""Characters without a shape, which spam puts into words so that lists miss them."""
+_QUOTES = str.maketrans({"\u2019": "'", "\u02bc": "'", "\u2018": "'"})
+
+_NO_WORDS = re.compile(r"https?://\S+|\bwww\.\S+|(?<!\w)@\w+", re.IGNORECASE)
+"""Links and mentions."""
+_ALONE = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+"""Thai, Kana and Han write no blanks between words: each character counts as one."""
+_WORD = re.compile(rf"[{_ALONE}]|[^\W\d_{_ALONE}](?:[^\W_{_ALONE}]|'(?=[^\W_]))*")
+_TOKEN = re.compile(rf"[{_ALONE}]|[^\W_{_ALONE}](?:[^\W_{_ALONE}]|'(?=[^\W_]))*")
+
+URL = re.compile(
+    r"https?://\S+|\bwww\.\S+"
+    r"|(?<![\w@.-])(?:[a-z0-9-]{1,63}\.){1,4}(?:(?:com|net|org)\b(?:/\S*)?|[a-z]{2,10}/\S*)",
+    re.IGNORECASE,
+)
+"""Links, also without a scheme where a path or one of the three oldest endings says so:
+"end.So" is a missing blank."""
+
+
+def plain(text: str) -> str:
+    """Return a text without case, compatibility forms and invisible characters."""
+    text = unicodedata.normalize("NFKC", text).translate(_INVISIBLE).translate(_QUOTES)
+    return text.casefold()
+
+
+def words_of(text: str) -> list[str]:
+    """Return a text's words without links, mentions and bare numbers."""
+    return _WORD.findall(_NO_WORDS.sub(" ", plain(text)))
+
+
+def tokens_of(text: str) -> list[str]:
+    """Return words and numbers, to be compared one by one."""
+    return _TOKEN.findall(plain(text))
+
+
+class Phrases:
+    """Finds phrases among words."""
+
+    def __init__(self, phrases: Iterable[str]) -> None:
+        """Take phrases; case and punctuation do not count."""
+        self._by_first: dict[str, list[Sequence[str]]] = {}
+        for phrase in phrases:
+            words = words_of(phrase)
+            if words:
+                self._by_first.setdefault(words[0], []).append(words)
+
+    def share(self, words: Sequence[str]) -> float:
+        """Return the share of words that stand in a phrase; 1 where there are no words."""
+        covered = [False] * len(words)
+        for start, word in enumerate(words):
+            for phrase in self._by_first.get(word, ()):
+                stop = start + len(phrase)
+                if list(words[start:stop]) == phrase:
+                    covered[start:stop] = [True] * len(phrase)
+        return sum(covered) / len(words) if words else 1.0
+
+
+def keyword_pattern(terms: Iterable[str]) -> re.Pattern[str]:
+    """Compile terms into one pattern over :func:`plain` text.
+
+    A term begins and ends where a word does; blanks in it stand for any; ``*`` at its end takes
+    every ending.
+    """
+    parts = {_term(plain(term).strip()) for term in terms}
+    return re.compile("|".join(sorted(parts, key=lambda part: (-len(part), part))))
+
+
+def _term(term: str) -> str:
+    open_end = term.endswith("*")
+    term = term.rstrip("*")
+    body = r"\s+".join(re.escape(word) for word in term.split())
+    before = r"(?<!\w)" if term[:1].isalnum() else ""
+    after = r"\w*" if open_end else r"(?!\w)" if term[-1:].isalnum() else ""
+    return f"{before}{body}{after}"
+
+
+def stands_in(inner: str, outer: str) -> bool:
+    """Whether a text's words stand in another's, in their order and next to each other."""
+    needle, hay = tokens_of(inner), tokens_of(outer)
+    size = len(needle)
+    return bool(needle) and any(
+        hay[start : start + size] == needle for start in range(len(hay) - size + 1)
+    )
