@@ -110,6 +110,9 @@ def _note(report: Report, out: Path, unchanged: bool) -> None:
     if report.target is not None and report.kept < report.target:
         missing = report.target - report.kept
         notes.append(f"{report.target:,} were wanted: {missing:,} are missing.")
+    for rule in report.reasons:
+        if rule.unjudged:
+            notes.append(f"{rule.unjudged:,} rows lack what {rule.name!r} needs, and passed it.")
     if report.review.stale:
         notes.append(
             f"{report.review.stale:,} decisions are about another content and were passed over: "

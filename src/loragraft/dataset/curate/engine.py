@@ -120,7 +120,11 @@ class Engine:
         verdicts = opened.judge.check_many([left[number].row for number in asked])
         gone = set()
         for number, drop in zip(asked, verdicts, strict=True):
-            if drop is not None and not (drop.missing and spec.missing == "keep"):
+            if drop is None:
+                continue
+            if drop.missing and spec.missing == "keep":
+                self._tally.let_pass(spec.title)
+            else:
                 self._drop(spec.title, left[number].row, drop, spec.paths)
                 gone.add(number)
         return [item for number, item in enumerate(left) if number not in gone] if gone else left
@@ -149,10 +153,14 @@ class Engine:
             self._tally.judge(opened.name, len(numbers))
             places.append({number: place for place, number in enumerate(numbers)})
             opened.memory.begin([left[number].row for number in numbers])
-            numbers = [n for n in numbers if not self._spoken_against(opened, left, n, places[-1])]
+            numbers = [
+                number
+                for number, place in places[-1].items()
+                if not self._goes(opened, left[number], place, first=True)
+            ]
         kept = []
         for number in numbers:
-            if not self._dropped_within(left, number, places):
+            if not self._goes_within(left[number], [place[number] for place in places]):
                 for opened, place in zip(self._memories, places, strict=True):
                     opened.memory.keep(place[number])
                 kept.append(number)
@@ -160,22 +168,22 @@ class Engine:
             opened.memory.end()
         return kept
 
-    def _dropped_within(
-        self, left: list[_Left], number: int, places: Sequence[dict[int, int]]
-    ) -> bool:
-        return any(
-            self._spoken_against(opened, left, number, place)
-            for opened, place in zip(self._memories, places, strict=True)
-        )
+    def _goes_within(self, item: _Left, places: Sequence[int]) -> bool:
+        """Whether what was kept of the batch itself speaks against a row."""
+        asked = zip(self._memories, places, strict=True)
+        return any(self._goes(opened, item, place) for opened, place in asked)
 
-    def _spoken_against(
-        self, opened: OpenedMemory, left: list[_Left], number: int, place: dict[int, int]
-    ) -> bool:
-        item, spec = left[number], opened.spec
+    def _goes(self, opened: OpenedMemory, item: _Left, place: int, *, first: bool = False) -> bool:
+        """Ask a memory about a row; ``first`` where it was not asked before."""
+        spec = opened.spec
         if item.accepted and spec is not None:
             return False
-        drop = opened.memory.check(place[number])
-        if drop is None or (drop.missing and spec is not None and spec.missing == "keep"):
+        drop = opened.memory.check(place)
+        if drop is None:
+            return False
+        if drop.missing and spec is not None and spec.missing == "keep":
+            if first:
+                self._tally.let_pass(opened.name)
             return False
         self._drop(opened.name, item.row, drop, spec.paths if spec is not None else ())
         return True

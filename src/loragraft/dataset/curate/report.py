@@ -42,6 +42,7 @@ class Reason(_Frozen):
         judged: Rows that came so far.
         dropped: Rows that it dropped.
         missing: Rows that lacked what it needs; they count under "missing field".
+        unjudged: Rows that lacked it and passed, because the rule says so.
         samples: Some of the dropped, chosen by a hash: the same ones in every run.
     """
 
@@ -50,6 +51,7 @@ class Reason(_Frozen):
     judged: int
     dropped: int
     missing: int
+    unjudged: int
     samples: tuple[Sample, ...]
 
     @property

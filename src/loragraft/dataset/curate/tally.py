@@ -21,8 +21,6 @@ NAMED_LINES = 20
 _SHOWN = 240
 """Characters of a field that a sample shows: a post is whole."""
 
-_COUNTS = ("lines", "broken", "kept", "accepted", "rejected", "stale")
-
 
 class Tally:
     """Counts what happens to rows.
@@ -40,6 +38,7 @@ class Tally:
         self._judged: Counter[str] = Counter(saved.get("judged", {}))
         self._dropped: Counter[str] = Counter(saved.get("dropped", {}))
         self._missing: Counter[str] = Counter(saved.get("missing", {}))
+        self._unjudged: Counter[str] = Counter(saved.get("unjudged", {}))
         self._broken: list[tuple[int, str]] = [tuple(item) for item in saved.get("lines", [])]
         self._samples: dict[str, list[tuple[int, dict[str, Any]]]] = {
             name: [(item[0], item[1]) for item in items]
@@ -54,6 +53,7 @@ class Tally:
             "judged": self._judged,
             "dropped": self._dropped,
             "missing": self._missing,
+            "unjudged": self._unjudged,
             "lines": self._broken,
             "samples": self._samples,
         }
@@ -67,6 +67,10 @@ class Tally:
     def judge(self, reason: str, rows: int) -> None:
         """Count rows that came so far."""
         self._judged[reason] += rows
+
+    def let_pass(self, reason: str) -> None:
+        """Count a row that lacks what a rule needs, and passes because the rule says so."""
+        self._unjudged[reason] += 1
 
     def drop(self, reason: str, row: Row, drop: Drop, paths: Callable[[], tuple[str, ...]]) -> None:
         """Count a row that goes, and maybe keep it as an example.
@@ -100,6 +104,7 @@ class Tally:
             judged=self._judged[name],
             dropped=self._dropped[name],
             missing=self._missing[name],
+            unjudged=self._unjudged[name],
             samples=tuple(sorted(samples, key=lambda sample: sample.line)),
         )
 
