@@ -20,7 +20,7 @@ _SPELLED = {0x2019: "'", 0x02BC: "'", 0x2212: "-", 0x2010: "-", 0x2011: "-", 0x2
 """Apostrophes, minus signs and hyphens that mean what the plain ones do."""
 
 _LOOSE = re.compile(
-    r"(?<!\d)[.,]|[.,](?!\d)"  # no part of 1.5 or 1,234
+    r"(?<!\d),|,(?!\d)|\.(?!\d)|(?<=[^\d\s<=>~+$\u20ac\u00a3-])\."  # no part of 1,234, 1.5 or .5
     r"|(?<!\d)%"  # of no number
     r"|-(?!\.?\d)|(?<=\w)-"  # no sign of a number
     r"|(?<!\w)'|'(?!\w)"  # a quotation mark
@@ -67,7 +67,7 @@ def normalise(text: str) -> str:
     kept = _URL.sub(" ", plain).translate(_TABLE)
     kept = " ".join(_LOOSE.sub(" ", _APOSTROPHE.sub("", kept)).split())
     if kept:
-        return kept
+        return unicodedata.normalize("NFKC", kept)  # an invisible character kept two apart
     return " ".join(plain.encode("utf-8", "replace").decode("utf-8").split())
 
 

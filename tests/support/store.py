@@ -1,0 +1,67 @@
+"""A place for what duplicate finders remember, and vectors made from a text's words."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loragraft.dataset.near.duplicate import Duplicate, Finder
+
+
+class WordVectors:
+    """Embeds by counting words: a text's vector can be worked out by hand."""
+
+    name = "words"
+    dimensions = 64
+    max_tokens = 1000
+
+    def __init__(self, identity: str = "words") -> None:
+        """Take what makes it another embedder."""
+        self.identity: Mapping[str, str] = {"kind": identity}
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Count words."""
+        return [len(text.split()) for text in texts]
+
+    def token_spans(self, text: str) -> list[tuple[int, int]]:
+        """Return nothing: nobody asks here."""
+        return []
+
+    def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        query: bool = False,
+        on_done: Callable[[int], object] | None = None,
+    ) -> NDArray[np.float32]:
+        """Return how often each of 64 kinds of words stands in a text, as unit vectors."""
+        counts = np.zeros((len(texts), self.dimensions))
+        for number, text in enumerate(texts):
+            for word in text.lower().split():
+                counts[number, hashlib.sha256(word.encode()).digest()[0] % self.dimensions] += 1
+        return np.asarray(counts / np.linalg.norm(counts, axis=1, keepdims=True), np.float32)
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+
+def check_in_batches(
+    finder: Finder, texts: Sequence[str], sizes: Sequence[int]
+) -> list[Duplicate | None]:
+    """Return what each text is a duplicate of, in batches of such sizes, the last again and again."""
+    found: list[Duplicate | None] = []
+    sizes = list(sizes)
+    while len(found) < len(texts):
+        size = sizes.pop(0) if len(sizes) > 1 else sizes[0]
+        first = len(found)
+        part = texts[first : first + size]
+        finder.begin([str(first + number) for number in range(len(part))], part)
+        for number in range(len(part)):
+            found.append(finder.find(number))
+            if found[-1] is None:
+                finder.keep(number)
+        finder.end()
+    return found
