@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from loragraft.dataset.curate.state import State
 from loragraft.dataset.near.duplicate import Duplicate, Finder
 
 
@@ -48,17 +50,25 @@ class WordVectors:
         """Hold nothing."""
 
 
+def open_store(folder: Path) -> State:
+    """Open what a run remembers."""
+    return State(folder, "test")
+
+
 def check_in_batches(
-    finder: Finder, texts: Sequence[str], sizes: Sequence[int]
+    finder: Finder, texts: Sequence[str], sizes: Sequence[int], *, first: int = 0
 ) -> list[Duplicate | None]:
-    """Return what each text is a duplicate of, in batches of such sizes, the last again and again."""
+    """Return what each text is a duplicate of, in batches of such sizes, the last for the rest.
+
+    Ids are the texts' numbers, from ``first``.
+    """
     found: list[Duplicate | None] = []
     sizes = list(sizes)
     while len(found) < len(texts):
         size = sizes.pop(0) if len(sizes) > 1 else sizes[0]
-        first = len(found)
-        part = texts[first : first + size]
-        finder.begin([str(first + number) for number in range(len(part))], part)
+        place = len(found)
+        part = texts[place : place + size]
+        finder.begin([str(first + place + number) for number in range(len(part))], part)
         for number in range(len(part)):
             found.append(finder.find(number))
             if found[-1] is None:

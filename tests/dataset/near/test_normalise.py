@@ -1,3 +1,5 @@
+"""What stays of a text."""
+
 from __future__ import annotations
 
 import unicodedata

@@ -24,6 +24,8 @@ _FOUND = 0.995
 """Share of pairs right at the threshold that share a key; above it, more of them do."""
 
 _MOST_HASHES = 128
+_FEWEST = 4
+"""Keys of a text: where one is shared by more texts than are remembered of it, there are others."""
 _LOWEST, _HIGHEST = 0.3, 1.0
 """Below the lowest, every text would propose every other."""
 
@@ -51,9 +53,9 @@ def bands_for(threshold: float) -> Bands:
             f"characters; it must be between {_LOWEST} and {_HIGHEST:g}. 0.8 is usual."
         )
     best = Bands(_MOST_HASHES, 1)
-    for rows in range(1, _MOST_HASHES + 1):
+    for rows in range(1, _MOST_HASHES // _FEWEST + 1):
         shared = min(threshold**rows, 1 - 1e-12)
-        bands = max(math.ceil(math.log(1 - _FOUND) / math.log(1 - shared)), 4)
+        bands = max(math.ceil(math.log(1 - _FOUND) / math.log1p(-shared)), _FEWEST)
         if bands * rows <= _MOST_HASHES:
             best = Bands(bands, rows)
     return best

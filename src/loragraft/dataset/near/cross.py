@@ -121,24 +121,26 @@ def _by_meaning(
 
     check_threshold(threshold)
     with tempfile.TemporaryDirectory(prefix="loragraft-") as folder:
-        path, width = Path(folder, "vectors.f32"), 1
+        path, width = Path(folder, "vectors.f32"), None
         with path.open("wb") as file:
-            for _, vectors in _embedded(b, embedder, on_done):
+            for _, vectors in _embedded(b, embedder, on_done, width):
                 file.write(vectors.tobytes())
                 width = vectors.shape[1]
-        for number, vectors in _embedded(a, embedder, on_done):
-            for row, block in blocks(path, len(b), width):
+        for number, vectors in _embedded(a, embedder, on_done, width):
+            for row, block in blocks(path, len(b), vectors.shape[1]):
                 for match in matches(vectors, block, threshold):
                     yield number + match.a, row + match.b, match.score
 
 
 def _embedded(
-    texts: Sequence[str], embedder: Embedder, on_done: OnDone
+    texts: Sequence[str], embedder: Embedder, on_done: OnDone, width: int | None
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Yield vectors with the number of the first's text."""
     from loragraft.dataset.near.vectors import check_vectors
 
     for first in range(0, len(texts), _AT_ONCE):
         part = list(texts[first : first + _AT_ONCE])
-        yield first, check_vectors(embedder.embed(part), len(part), embedder.name)
+        vectors = check_vectors(embedder.embed(part), len(part), embedder.name, width=width)
+        width = vectors.shape[1]
+        yield first, vectors
         on_done(len(part))

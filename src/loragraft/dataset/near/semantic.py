@@ -72,7 +72,8 @@ class SemanticDuplicates:
         if not filled:
             return
         given = self._embedder.embed([texts[number] for number in filled])
-        vectors = check_vectors(given, len(filled), self._embedder.name)
+        width = self._file.size // (4 * rows) if rows else None
+        vectors = check_vectors(given, len(filled), self._embedder.name, width=width)
         batch.vectors = dict(zip(filled, vectors, strict=True))
         for first, block in blocks(self._file.path, rows, vectors.shape[1]):
             for match in matches(vectors, block, self._threshold):

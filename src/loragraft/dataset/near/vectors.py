@@ -57,11 +57,19 @@ def check_threshold(threshold: float) -> None:
         )
 
 
-def check_vectors(vectors: NDArray[np.float32], count: int, embedder: str) -> NDArray[np.float32]:
+def check_vectors(
+    vectors: NDArray[np.float32], count: int, embedder: str, *, width: int | None = None
+) -> NDArray[np.float32]:
     """Return vectors as rows of float32, which they should be already.
 
+    Args:
+        vectors: What an embedder gave.
+        count: Texts that it was given.
+        embedder: Its name.
+        width: Dimensions of what it gave before.
+
     Raises:
-        UnavailableError: If the embedder gave NaN, Inf, or another number of vectors.
+        UnavailableError: If it gave NaN, Inf, another number of vectors or of dimensions.
     """
     rows = np.ascontiguousarray(vectors, "<f4")
     if rows.ndim != 2 or len(rows) != count or not np.isfinite(rows).all():
@@ -69,6 +77,11 @@ def check_vectors(vectors: NDArray[np.float32], count: int, embedder: str) -> ND
             f"{embedder} was given {count} texts and answered with vectors of the shape "
             f"{rows.shape}{'' if np.isfinite(rows).all() else ', some of them not finite'}. "
             "Choose another embedder, or verify this one."
+        )
+    if width is not None and rows.shape[1] != width:
+        raise UnavailableError(
+            f"{embedder} answered with vectors of {rows.shape[1]} dimensions, and with {width} "
+            "before. Check that one model answers under its name."
         )
     return rows
 
