@@ -18,6 +18,8 @@ from loragraft.dataset.curate.judges import lacking
 from loragraft.dataset.curate.rule import Drop, Row
 from loragraft.errors import InputError, MissingExtraError
 
+NO_LANGUAGE = "zxx"
+
 _LONGEST = 2_000
 """Characters of a text that are read: more do not change the answer."""
 
@@ -53,8 +55,10 @@ class Languages:
         return sorted(self._model.labels)
 
     def find(self, text: str) -> Found:
-        """Return the language of a text; of one without words, any with next to no confidence."""
+        """Return the language of a text, ``zxx`` (ISO's "no language") if it has no words."""
         words = " ".join(_NO_WORDS.sub(" ", text[:_LONGEST]).split())
+        if not any(character.isalpha() for character in words):
+            return Found(NO_LANGUAGE, 1.0)
         language, confidence = self._model.classify(words)
         return Found(str(language), round(float(confidence), 6))
 
@@ -90,8 +94,8 @@ class LanguageRule:
             texts = read_texts(row.values, path)
             if texts is None:
                 return lacking(row.values, path, "text")
-            for text in texts:
-                language, confidence = self._model.find(text)
+            found = [self._model.find(text) for text in texts if text.strip()]
+            for language, confidence in found:
                 if language not in self._wanted or confidence < self._least:
                     return Drop(f"{language} {confidence:.2f}")
         return None
