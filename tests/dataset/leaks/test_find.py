@@ -79,7 +79,7 @@ def test_the_same_id(tmp_path: Path) -> None:
     [
         "how many NESTS of the blue marsh-warbler stood on Skerry isle — in spring",
         "\uff28ow many nests of the blue marsh warbler stood on Skerry isle in spring\uff1f",
-        "How many nests, of the blue marsh warbler,\u00a0stood on Skerry isle \u201cin spring\u201d",
+        "How many nests, of the blue marsh warbler\u00a0stood on Skerry isle \u201cin spring\u201d",
     ],
 )
 def test_case_punctuation_and_forms_of_characters(tmp_path: Path, changed: str) -> None:

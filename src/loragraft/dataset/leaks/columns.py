@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from loragraft.artifact.jsonl import read_jsonl
 from loragraft.artifact.progress import Progress
 from loragraft.dataset.leaks import sides
-from loragraft.dataset.leaks.words import names, number_of, words
+from loragraft.dataset.leaks.words import drawn_by, names, number_of, words
 from loragraft.dataset.near.normalise import normalise
 from loragraft.dataset.records import Qa, TaskRecord, answered, parse_record
 from loragraft.errors import InputError
@@ -238,8 +238,3 @@ def _add_words(columns: Columns, text: str) -> None:
     columns.lengths.append(len(found))
     columns.drawn.extend(found[:MOST_WORDS])
     columns.places.append(len(columns.drawn))
-
-
-def drawn_by(word: int) -> int:
-    """Return what decides which words of a long text are kept: nothing of their meaning."""
-    return word * 0x9E3779B1 & 0xFFFFFFFF

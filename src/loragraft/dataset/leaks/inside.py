@@ -12,7 +12,7 @@ from loragraft.dataset.leaks.hay import Piece
 from loragraft.dataset.leaks.report import CORPUS, TRAINING_TEXT, Place
 from loragraft.dataset.leaks.shingles import WIDTH, Index, Inside, Needles
 from loragraft.dataset.leaks.sides import digest, everything, questions
-from loragraft.dataset.leaks.words import split, words
+from loragraft.dataset.leaks.words import names, split, words
 from loragraft.dataset.near.normalise import normalise
 
 _AT_ONCE, _MOST_CHARACTERS = 256, 1_000_000
@@ -41,7 +41,7 @@ class Wanted:
         plain = normalise(text)
         key = digest(plain)
         if key not in self._known:
-            self._known[key] = self.needles.add(split(plain))
+            self._known[key] = self.needles.add(split(plain), names(text))
             if self._known[key] is not None:
                 self.owners.append([])
         needle = self._known[key]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from loragraft.dataset.leaks.words import number_of
+from loragraft.dataset.leaks.words import drawn_by, number_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,11 +16,14 @@ if TYPE_CHECKING:
 WIDTH = 5
 """Words in a row. Fewer stand in any text ("what is the effect of"); a question that is shorter is
 not looked for."""
-INSIDE = 0.8
-"""Of the runs of words of a text, how many must stand in the other: all of a short question, and of
-a long one all but what one or two changed words break."""
+INSIDE, SHORT_RUNS = 0.7, 8
+"""Of the runs of words of a text, how many must stand in the other: of a question of up to twelve
+words all, of a longer text all but what one or two changed words break."""
+TELLING = 4
+"""One in so many words of a text, the rarest, must all stand in the other, besides what it names:
+else a question in the same words about another thing would do."""
 MOST_RUNS = 64
-"""Runs of a long text that are kept, the same ones wherever it is met."""
+"""Runs and words of a long text that are kept, the same ones wherever it is met."""
 
 
 class Inside(NamedTuple):
@@ -41,38 +44,71 @@ class Inside(NamedTuple):
 
 @dataclass
 class Needles:
-    """Texts that are looked for."""
+    """Texts that are looked for.
+
+    Attributes:
+        runs: Hashes of each text's runs of words.
+        words: Hashes of each text's words.
+        names: Hashes of what each text names.
+    """
 
     runs: list[NDArray[np.uint64]] = field(default_factory=list)
+    words: list[NDArray[np.uint32]] = field(default_factory=list)
+    names: list[frozenset[int]] = field(default_factory=list)
 
-    def add(self, words: Sequence[str]) -> int | None:
+    def add(self, words: Sequence[str], names: frozenset[int] = frozenset()) -> int | None:
         """Take a text; return its number, or None where it is too short to be found."""
         import numpy as np
 
         if len(words) < WIDTH:
             return None
         self.runs.append(np.unique(hashed(words))[:MOST_RUNS])
+        numbers = {number_of(word) for word in words}
+        kept = sorted(numbers, key=drawn_by)[:MOST_RUNS]
+        self.words.append(np.array(kept, np.uint32))
+        self.names.append(names & numbers)
         return len(self.runs) - 1
 
     def index(self) -> Index:
         """Return what finds them."""
-        return Index(self.runs)
+        return Index(self.runs, _telling(self))
+
+
+def _telling(needles: Needles) -> list[frozenset[int]]:
+    """Return of each text what it names, and its rarest words."""
+    import numpy as np
+
+    every = np.concatenate([np.empty(0, np.uint32), *needles.words])
+    found, counts = np.unique(every, return_counts=True)
+    telling = []
+    for words, names in zip(needles.words, needles.names, strict=True):
+        rarity = counts[np.searchsorted(found, words)]
+        rarest = words[np.lexsort((words, rarity))][: math.ceil(len(words) / TELLING)]
+        telling.append(names | frozenset(rarest.tolist()))
+    return telling
+
+
+def least(runs: int) -> int:
+    """Return how many of a text's runs must stand in another."""
+    return runs if runs <= SHORT_RUNS else math.ceil(INSIDE * runs)
 
 
 class Index:
     """Finds texts in others by their rarest runs of words."""
 
-    def __init__(self, runs: Sequence[NDArray[np.uint64]]) -> None:
+    def __init__(
+        self, runs: Sequence[NDArray[np.uint64]], telling: Sequence[frozenset[int]]
+    ) -> None:
         """Choose of each text as many of the rarest runs as it could miss, and one more."""
         import numpy as np
 
-        self._runs = runs
+        self._runs, self._telling = runs, telling
         every = np.concatenate(runs) if runs else np.empty(0, np.uint64)
         found, counts = np.unique(every, return_counts=True)
         keys, owners = [], []
         for number, own in enumerate(runs):
             rarity = counts[np.searchsorted(found, own)]
-            spare = len(own) - math.ceil(INSIDE * len(own)) + 1
+            spare = len(own) - least(len(own)) + 1
             rarest = own[np.lexsort((own, rarity))][:spare]
             keys.append(rarest)
             owners.append(np.full(len(rarest), number, np.int64))
@@ -97,18 +133,21 @@ class Index:
         hits = np.flatnonzero(known & whole)
         for hay in np.unique(owners[hits]).tolist():
             mine = runs[(owners == hay) & whole]
-            yield from self._verified(hay, mine, hits[owners[hits] == hay], runs)
+            met = runs[hits[owners[hits] == hay]]
+            yield from self._verified(hay, texts[hay], mine, met)
 
     def _verified(
         self,
         hay: int,
+        words: Sequence[str],
         mine: NDArray[np.uint64],
-        hits: NDArray[np.int64],
-        runs: NDArray[np.uint64],
+        met: NDArray[np.uint64],
     ) -> Iterator[Inside]:
+        """Compare a text with those whose rare runs it holds."""
         import numpy as np
 
-        met = np.unique(runs[hits])
+        told = frozenset(number_of(word) for word in words)
+        met = np.unique(met)
         first = np.searchsorted(self._anchors, met, "left")
         last = np.searchsorted(self._anchors, met, "right")
         needles = {
@@ -118,10 +157,10 @@ class Index:
         }
         for needle in sorted(needles):
             own = self._runs[needle]
-            share = float(np.isin(own, mine).mean())
-            if share >= INSIDE:
+            both = int(np.isin(own, mine).sum())
+            if both >= least(len(own)) and self._telling[needle] <= told:
                 at = int(np.flatnonzero(np.isin(mine, own))[0])
-                yield Inside(needle, hay, share, at)
+                yield Inside(needle, hay, both / len(own), at)
 
 
 def hashed(words: Sequence[str]) -> NDArray[np.uint64]:

@@ -12,6 +12,7 @@ from loragraft.dataset.leaks.columns import MOST_WORDS, Columns, Frequencies
 from loragraft.dataset.leaks.facts import names_apart, share_answer
 from loragraft.dataset.leaks.report import NEAR
 from loragraft.dataset.leaks.same import first_by_key
+from loragraft.dataset.leaks.words import drawn_by
 
 _ROUNDING = 1e-9
 
@@ -131,8 +132,6 @@ def _cosine(words: frozenset[int], size: int, others: Sequence[int], theirs: int
 
 def _estimated(words: frozenset[int], others: Sequence[int], sizes: int) -> float:
     """Estimate how many words two long texts share, by those drawn from both together."""
-    from loragraft.dataset.leaks.columns import drawn_by
-
     drawn = sorted(words.union(others), key=drawn_by)[:MOST_WORDS]
     share = len(words.intersection(others).intersection(drawn)) / len(drawn)
     return share / (1 + share) * sizes

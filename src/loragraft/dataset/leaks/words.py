@@ -51,6 +51,11 @@ def number_of(word: str) -> int:
     return crc32(word.encode("utf-8", "surrogatepass"))
 
 
+def drawn_by(number: int) -> int:
+    """Return what decides which words of a long text are kept: nothing of their meaning."""
+    return number * 0x9E3779B1 & 0xFFFFFFFF
+
+
 def names(text: str) -> frozenset[int]:
     """Return numbers of what a question is about by name: names, numbers, formulas.
 
