@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from loragraft.artifact.jsonl import read_jsonl
+from loragraft.artifact.jsonl import Line, read_jsonl
 from loragraft.errors import InputError
 
 LONGEST_ID = 1024
@@ -303,6 +303,12 @@ def read_records(path: Path) -> Iterator[TaskRecord]:
         InputError: If the file cannot be read, a line is no record, an id stands twice, or there
             is none at all; names file and line.
     """
+    for _line, record in read_placed(path):
+        yield record
+
+
+def read_placed(path: Path) -> Iterator[tuple[Line, TaskRecord]]:
+    """Yield records as :func:`read_records` does, each with its line."""
     lines: dict[bytes, int] = {}
     for line in read_jsonl(path):
         try:
@@ -316,6 +322,6 @@ def read_records(path: Path) -> Iterator[TaskRecord]:
                 f"{path}, line {line.number} has the id {record.id!r}, as line {first} has; give "
                 "each record an id of its own."
             )
-        yield record
+        yield line, record
     if not lines:
         raise InputError(f"{path} holds no records; expected one JSON object a line.")

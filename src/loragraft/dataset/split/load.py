@@ -1,0 +1,161 @@
+"""A split read back: files that are what their manifest says."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loragraft.artifact.hashing import sha256_file
+from loragraft.dataset.records import TaskRecord, read_records
+from loragraft.dataset.split.manifest import (
+    SCHEMA_VERSION,
+    SUFFIX,
+    check_tag,
+    file_name,
+    manifest_path,
+)
+from loragraft.dataset.split.rounding import SPLITS
+from loragraft.errors import InputError
+
+DEFAULT_FOLDER = Path("evaluation/datasets/splits")
+LARGEST_MANIFEST = 512 * 1024 * 1024
+"""Bytes. A stratum or a record of the test set takes some 150."""
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class LoadedSplit:
+    """A split whose files are those that its manifest names.
+
+    Attributes:
+        path: The manifest's.
+        manifest: Its content.
+        files: Of train, val and test.
+    """
+
+    path: Path
+    manifest: Mapping[str, Any]
+    files: Mapping[str, Path]
+
+    @property
+    def tag(self) -> str:
+        """Return its name."""
+        return str(self.manifest["tag"])
+
+    @property
+    def seed(self) -> int:
+        """Return the seed that decided it."""
+        return int(self.manifest["seed"])
+
+    def records(self, name: str) -> Iterator[TaskRecord]:
+        """Yield the records of train, val or test."""
+        return read_records(self.files[name])
+
+    def seen_in_training(self) -> dict[str, bool | None]:
+        """Tell of each test record whether train holds its paper; None for no paper."""
+        return {r["id"]: r["paper_seen_in_training"] for r in self.manifest["test_records"]}
+
+
+def find_split(name: str, folder: Path = DEFAULT_FOLDER) -> LoadedSplit:
+    """Load a split by its tag, or by the path of its manifest.
+
+    Raises:
+        InputError: As :func:`load_split`.
+    """
+    if name.endswith(SUFFIX) and Path(name).name != SUFFIX:
+        path = Path(name)
+        return load_split(path.parent, path.name.removesuffix(SUFFIX))
+    return load_split(folder, name)
+
+
+def load_split(folder: Path, tag: str) -> LoadedSplit:
+    """Load a split and compare its files with their hashes.
+
+    Raises:
+        InputError: If there is none, it is of a newer schema, or a file is not what it was.
+    """
+    path = manifest_path(folder, check_tag(tag))
+    manifest = read_manifest(path)
+    if manifest["tag"] != tag:
+        raise InputError(f"{path} is the manifest of {manifest['tag']!r}; it was renamed.")
+    files = {name: folder / file_name(tag, name) for name in SPLITS}
+    for name, file in files.items():
+        problem = _compare(file, manifest["files"][name])
+        if problem:
+            raise InputError(
+                f"{file} {problem}. A write was interrupted, or the file was changed: make the "
+                "split again by dataset split with --replace."
+            )
+    return LoadedSplit(path, manifest, files)
+
+
+def _compare(file: Path, told: Mapping[str, Any]) -> str:
+    if told["name"] != file.name:
+        return f"is called {told['name']!r} in its manifest"
+    try:
+        digest = sha256_file(file)
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    return "" if digest == told["sha256"] else "is not the file that its manifest names"
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Read a manifest and check its form.
+
+    Raises:
+        InputError: If it cannot be read or is none.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(LARGEST_MANIFEST + 1)
+        value = json.loads(data) if len(data) <= LARGEST_MANIFEST else None
+    except FileNotFoundError:
+        raise InputError(
+            f"{path} does not exist; expected a manifest that dataset split wrote. Name its tag, "
+            "and its folder where that is not the usual one."
+        ) from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from None
+    except (ValueError, RecursionError):
+        raise InputError(f"{path} is no JSON; expected a manifest of dataset split.") from None
+    version = value.get("schema_version") if isinstance(value, dict) else None
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise InputError(
+            f"{path} has schema version {version}; this loragraft reads up to {SCHEMA_VERSION}. "
+            "Upgrade loragraft."
+        )
+    if version != SCHEMA_VERSION or not _is_whole(value):
+        raise InputError(f"{path} is no manifest of dataset split, or was changed by hand.")
+    assert isinstance(value, dict)
+    return value
+
+
+def _is_whole(value: Any) -> bool:  # noqa: ANN401 - JSON is what it is
+    """Tell whether everything that this program reads of a manifest is there."""
+    files, tests, strata = (value.get(key) for key in ("files", "test_records", "strata"))
+    return (
+        isinstance(value.get("tag"), str)
+        and type(value.get("seed")) is int
+        and isinstance(value.get("source"), dict)
+        and isinstance(files, dict)
+        and all(_is_file(files.get(name)) for name in SPLITS)
+        and isinstance(tests, list)
+        and all(isinstance(r, dict) and {"id", "paper_seen_in_training"} <= r.keys() for r in tests)
+        and isinstance(strata, list)
+        and all(isinstance(s, dict) and all(type(s.get(n)) is int for n in SPLITS) for s in strata)
+    )
+
+
+def _is_file(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("name"), str)
+        and isinstance(value.get("sha256"), str)
+        and _SHA256.fullmatch(value["sha256"]) is not None
+        and type(value.get("records")) is int
+    )
