@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from loragraft.artifact.hashing import sha256_file
 from loragraft.dataset.records import TaskRecord, read_records
+from loragraft.dataset.split.form import check_form
 from loragraft.dataset.split.manifest import (
     SCHEMA_VERSION,
     SUFFIX,
@@ -24,8 +24,6 @@ from loragraft.errors import InputError
 DEFAULT_FOLDER = Path("evaluation/datasets/splits")
 LARGEST_MANIFEST = 512 * 1024 * 1024
 """Bytes. A stratum or a record of the test set takes some 150."""
-
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -129,33 +127,6 @@ def read_manifest(path: Path) -> dict[str, Any]:
             f"{path} has schema version {version}; this loragraft reads up to {SCHEMA_VERSION}. "
             "Upgrade loragraft."
         )
-    if version != SCHEMA_VERSION or not _is_whole(value):
-        raise InputError(f"{path} is no manifest of dataset split, or was changed by hand.")
+    check_form(path, value)
     assert isinstance(value, dict)
     return value
-
-
-def _is_whole(value: Any) -> bool:  # noqa: ANN401 - JSON is what it is
-    """Tell whether everything that this program reads of a manifest is there."""
-    files, tests, strata = (value.get(key) for key in ("files", "test_records", "strata"))
-    return (
-        isinstance(value.get("tag"), str)
-        and type(value.get("seed")) is int
-        and isinstance(value.get("source"), dict)
-        and isinstance(files, dict)
-        and all(_is_file(files.get(name)) for name in SPLITS)
-        and isinstance(tests, list)
-        and all(isinstance(r, dict) and {"id", "paper_seen_in_training"} <= r.keys() for r in tests)
-        and isinstance(strata, list)
-        and all(isinstance(s, dict) and all(type(s.get(n)) is int for n in SPLITS) for s in strata)
-    )
-
-
-def _is_file(value: object) -> bool:
-    return (
-        isinstance(value, dict)
-        and isinstance(value.get("name"), str)
-        and isinstance(value.get("sha256"), str)
-        and _SHA256.fullmatch(value["sha256"]) is not None
-        and type(value.get("records")) is int
-    )
