@@ -251,13 +251,14 @@ def keys_of(values: Sequence[specs.Plain]) -> frozenset[str]:
 
 
 def _spell_seconds(seconds: float) -> str:
-    """Spell a time between two others: ``42 s``, ``3.5 h``, ``9.2 days``."""
-    size = abs(seconds)
+    """Spell a time between two others as thresholds are given, and for people."""
+    size, exact = abs(seconds), f"{seconds:,.0f} s"
     if size < 120:
-        return f"{seconds:.0f} s"
+        return exact
     if size < 7200:
-        return f"{seconds / 60:.1f} min"
-    return f"{seconds / 3600:.1f} h" if size < 172_800 else f"{seconds / 86_400:.1f} days"
+        return f"{exact} ({seconds / 60:.1f} min)"
+    days = size >= 172_800
+    return f"{exact} ({seconds / 86_400:.1f} days)" if days else f"{exact} ({seconds / 3600:.1f} h)"
 
 
 JUDGES: Mapping[type[specs.RuleSpec], Callable[[Any], Judging]] = {

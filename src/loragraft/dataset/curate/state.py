@@ -95,9 +95,13 @@ class State(Closing):
             shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
         self.connection = _connect(folder / DATABASE)
-        if self.fresh:
-            self.save("key", key)
-            self.commit()
+        try:
+            if self.fresh:
+                self.save("key", key)
+                self.commit()
+        except BaseException:
+            self.close()
+            raise
 
     def file(self, name: str) -> GrowingFile:
         """Return a file that grows with the state; the same one for the same name."""
