@@ -162,7 +162,7 @@ def review(
     if as_json or listed:
         _list(items, as_json)
     elif not accept and not reject:
-        _ask(out, items)
+        _conclude(_ask(out, items), out)
 
 
 def _word(item: Item) -> str:
@@ -191,20 +191,20 @@ def _short(text: str) -> str:
     return line if len(line) <= _SHOWN else line[: _SHOWN - 3] + "..."
 
 
-def _ask(out: Path, items: list[Item]) -> None:
+def _ask(out: Path, items: list[Item]) -> list[Item]:
+    """Ask about what is undecided; return the sample with what was decided."""
     from loragraft.dataset.curate.review import decide
 
-    open_items = [item for item in items if item.decision is None]
-    for number, item in enumerate(open_items, 1):
-        _show(item.record, f"{number} of {len(open_items)}")
+    undecided = [number for number, item in enumerate(items) if item.decision is None]
+    for count, number in enumerate(undecided, 1):
+        record = items[number].record
+        _show(record, f"{count} of {len(undecided)}")
         key = _read_key()
         if key == "quit":
             break
         if key != "skip":
-            decide(out, item.record, accept=key == "accept")
-    from loragraft.dataset.curate.review import draw_sample
-
-    _conclude(draw_sample(out, sample=len(items)) if items else [], out)
+            items[number] = decide(out, record, accept=key == "accept")
+    return items
 
 
 def _conclude(items: list[Item], out: Path) -> None:

@@ -52,16 +52,20 @@ def draw_sample(out: Path, *, sample: int | None = None, seed: int | None = None
     return [Item(record, _decision(record, decisions.get(record.id))) for record in chosen]
 
 
-def decide(out: Path, record: TaskRecord, *, accept: bool) -> None:
+def decide(out: Path, record: TaskRecord, *, accept: bool) -> Item:
     """Note what a person says about a record; the next curation goes by it.
+
+    Returns:
+        The record with its decision.
 
     Raises:
         LockedError: If another process notes decisions about the same file.
         OutOfSpaceError: If the disk is full.
     """
-    path = decisions_path(out)
+    path, decision = decisions_path(out), Decision(accept, content_hash(record))
     with hold_lock(path.with_name(f".{path.name}.lock")):
-        append_decision(path, record.id, Decision(accept, content_hash(record)))
+        append_decision(path, record.id, decision)
+    return Item(record, decision)
 
 
 def find_records(out: Path, ids: Iterable[str]) -> list[TaskRecord]:
