@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from loragraft.dataset.curate.language import LanguageRule, Languages
+from loragraft.dataset.curate.language import LanguageRule, Languages, _load
 from loragraft.dataset.curate.rule import Drop, Row
 from loragraft.errors import InputError, MissingExtraError
 from tests.support.short_texts import SHORT_TEXTS
 
-CASES = [(language, text) for language, texts in SHORT_TEXTS.items() for text in texts]
+CASES = [(code, text) for code, texts in SHORT_TEXTS.items() for text in texts]
 
 
 def _rows(*texts: Any) -> list[Row]:  # noqa: ANN401
@@ -25,11 +25,11 @@ def _rule(*languages: str, least: float = 0.8) -> LanguageRule:
 
 def test_sentences_of_eight_languages_are_recognised_and_never_surely_wrong() -> None:
     model = Languages()
-    found = [(language, model.find(text)) for language, text in CASES]
+    found = [(code, model.find(text)) for code, text in CASES]
 
-    assert sum(language == answer.language for language, answer in found) >= 0.95 * len(CASES)
-    assert not [a for language, a in found if language != a.language and a.confidence >= 0.8]
-    sure = [a for language, a in found if language == a.language and a.confidence >= 0.8]
+    assert sum(code == answer.language for code, answer in found) >= 0.95 * len(CASES)
+    assert not [a for code, a in found if code != a.language and a.confidence >= 0.8]
+    sure = [a for code, a in found if code == a.language and a.confidence >= 0.8]
     assert len(sure) >= 0.9 * len(CASES)
 
 
@@ -103,6 +103,7 @@ def test_a_language_that_is_not_known_is_refused() -> None:
 
 
 def test_without_the_package_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    _load.cache_clear()
     monkeypatch.setitem(sys.modules, "py3langid.langid", None)
 
     with pytest.raises(MissingExtraError, match=r"loragraft\[data\]"):

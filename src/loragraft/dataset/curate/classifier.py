@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from loragraft.adapter.peft_loading import quiet
 from loragraft.errors import CheckpointError, InputError, MissingExtraError, UnavailableError
 
 NAMES = ("toxicity", "toxic")
@@ -66,8 +67,9 @@ class Classifier:
 
         model, tokenizer, label = self._loaded = self._loaded or self._load()
         longest = min(int(tokenizer.model_max_length), _most_tokens(model.config))
+        whole = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
         given = tokenizer(
-            texts, return_tensors="pt", truncation=True, padding=True, max_length=longest
+            whole, return_tensors="pt", truncation=True, padding=True, max_length=longest
         ).to(model.device)
         with torch.inference_mode():
             logits = model(**given).logits.double()
@@ -82,14 +84,16 @@ class Classifier:
         transformers: Any = importlib.import_module("transformers")
         import torch
 
+        folder = str(self._folder)
         try:
-            model, report = transformers.AutoModelForSequenceClassification.from_pretrained(
-                str(self._folder), local_files_only=True, use_safetensors=True,
-                trust_remote_code=False, output_loading_info=True, dtype=torch.float32,
-            )  # fmt: skip
-            tokenizer = transformers.AutoTokenizer.from_pretrained(
-                str(self._folder), local_files_only=True, trust_remote_code=False
-            )
+            with quiet():
+                model, report = transformers.AutoModelForSequenceClassification.from_pretrained(
+                    folder, local_files_only=True, use_safetensors=True, trust_remote_code=False,
+                    output_loading_info=True, dtype=torch.float32,
+                )  # fmt: skip
+                tokenizer = transformers.AutoTokenizer.from_pretrained(
+                    folder, local_files_only=True, trust_remote_code=False
+                )
         except Exception as error:  # given a stranger's files it may fail in any way
             raise CheckpointError(
                 f"transformers cannot load the classifier in {self._folder}: {error} Download it "

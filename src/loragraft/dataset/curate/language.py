@@ -11,6 +11,7 @@ import difflib
 import importlib
 import re
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 from loragraft.dataset.curate.fields import read_texts
@@ -43,11 +44,7 @@ class Languages:
         Raises:
             MissingExtraError: If the package is not installed.
         """
-        try:
-            langid: Any = importlib.import_module("py3langid.langid")
-        except ImportError:
-            raise MissingExtraError("py3langid", "data", "Recognising languages") from None
-        self._model = langid.LanguageIdentifier.from_model_file(langid.MODEL_FILE, norm_probs=True)
+        self._model = _load()
 
     @property
     def codes(self) -> list[str]:
@@ -61,6 +58,16 @@ class Languages:
             return Found(NO_LANGUAGE, 1.0)
         language, confidence = self._model.classify(words)
         return Found(str(language), round(float(confidence), 6))
+
+
+@cache
+def _load() -> Any:  # noqa: ANN401 - it has no annotations
+    """Load the model once: it takes a second."""
+    try:
+        langid: Any = importlib.import_module("py3langid.langid")
+    except ImportError:
+        raise MissingExtraError("py3langid", "data", "Recognising languages") from None
+    return langid.LanguageIdentifier.from_model_file(langid.MODEL_FILE, norm_probs=True)
 
 
 class LanguageRule:
