@@ -67,9 +67,8 @@ class Classifier:
 
         model, tokenizer, label = self._loaded = self._loaded or self._load()
         longest = min(int(tokenizer.model_max_length), _most_tokens(model.config))
-        whole = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
         given = tokenizer(
-            whole, return_tensors="pt", truncation=True, padding=True, max_length=longest
+            _whole(texts), return_tensors="pt", truncation=True, padding=True, max_length=longest
         ).to(model.device)
         with torch.inference_mode():
             logits = model(**given).logits.double()
@@ -106,6 +105,11 @@ class Classifier:
                 "that has its classification layer."
             )
         return model.eval(), tokenizer, _label(self._folder, model.config)
+
+
+def _whole(texts: Sequence[str]) -> list[str]:
+    """Return texts without half characters, which no tokenizer takes."""
+    return [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
 
 
 _MANY = "multi_label_classification"
@@ -157,7 +161,7 @@ class DetoxifyModel:
         model = self._model = self._model or self._load()
         scores: list[float] = []
         for first in range(0, len(texts), _AT_ONCE):
-            part = list(texts[first : first + _AT_ONCE])
+            part = _whole(texts[first : first + _AT_ONCE])
             found = model.predict(part)["toxicity"]
             scores += found if isinstance(found, list) else [found]
         return scores
