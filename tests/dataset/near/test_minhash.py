@@ -184,3 +184,14 @@ def test_keys_are_the_same_everywhere() -> None:
         [-2743287212095589875, 6624711407359971235],
         [-6234231019092160189, 7084617524284428692],
     ]
+
+
+def test_of_endless_texts_the_beginning_is_compared(tmp_path: Path) -> None:
+    generator = random.Random(1)
+    book = " ".join(generator.choice(SENTENCES) + str(generator.random()) for _ in range(1000))
+    with open_store(tmp_path) as store:
+        finder = MinHashKeys(store, "near")
+        found = check_in_batches(finder, [book, book[:-30_000], book[30_000:], "a" * 10**5], [4])
+
+    assert found == [None, Duplicate("0", 1.0), None, None]
+    assert len(shingles([book]).hashes) <= 20_000

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 WIDTH = 5
 """Characters of a shingle: fewer are shared by chance, more are broken by every small change."""
 
+LONGEST = 20_000
+"""Characters of a text that are compared: texts that are alike so far are alike."""
+
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -46,10 +49,10 @@ def mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
 def shingles(texts: Sequence[str]) -> Shingles:
     """Return the shingles of normalised texts.
 
-    A text shorter than a shingle is one; a text of nothing has none. The hashes are the same on
-    every platform.
+    A text shorter than a shingle is one; a text of nothing has none. Of a text of more than
+    :data:`LONGEST` characters, no more are read. The hashes are the same on every platform.
     """
-    padded = [text + "\0" * (WIDTH - len(text)) if text else "" for text in texts]
+    padded = [text[:LONGEST].ljust(WIDTH, "\0") if text else "" for text in texts]
     lengths = np.array([len(text) for text in padded], np.int64)
     codes = np.frombuffer("".join(padded).encode("utf-32-le", "surrogatepass"), "<u4")
     counts = np.maximum(lengths - (WIDTH - 1), 0)
