@@ -41,7 +41,7 @@ def test_alike_by_their_meaning(static: StaticEmbedder) -> None:
     assert cross_duplicates(a, b, threshold=0.9, embedder=static) == [Pair(0, 1, 1.0)]
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(a=texts_of_words, b=texts_of_words, meaning=st.booleans())
 def test_exchanging_the_collections_exchanges_the_pairs(
     a: list[str], b: list[str], meaning: bool

@@ -54,7 +54,7 @@ def _by_hand(texts: list[str], threshold: float) -> list[Duplicate | None]:
 
 @pytest.mark.parametrize("threshold", [0.5, 0.8, 1.0])
 def test_finds_what_comparing_all_pairs_finds(tmp_path: Path, threshold: float) -> None:
-    texts = _many_texts(400)
+    texts = _many_texts(250)
     with open_store(tmp_path) as store:
         finder = MinHashKeys(store, "near", threshold=threshold)
         found = check_many(finder, [str(number) for number in range(len(texts))], texts)
@@ -83,7 +83,7 @@ def test_the_most_alike_is_named_and_the_first_of_equals(tmp_path: Path) -> None
     assert found == Duplicate("a", jaccard(pieces.of(0), pieces.of(2)))
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(
     texts=st.lists(st.text("abc", max_size=12), max_size=20),
     sizes=st.lists(st.integers(1, 7), min_size=1, max_size=5),

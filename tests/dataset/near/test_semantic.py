@@ -55,7 +55,7 @@ def test_a_text_counts_only_if_it_was_kept(tmp_path: Path) -> None:
         assert finder.find(0) == Duplicate("b", 1.0)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(
     texts=st.lists(st.lists(st.sampled_from(WORDS[:5]), max_size=4).map(" ".join), max_size=16),
     sizes=st.lists(st.integers(1, 6), min_size=1, max_size=4),
