@@ -4,113 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from loragraft.adapter.fetch.retry import Retry
 from loragraft.artifact.lock import hold_lock
 from loragraft.artifact.progress import Progress, Silent
 from loragraft.dataset.collect.cost import PER_RESULT, Estimate, dollars, estimate
+from loragraft.dataset.collect.request import COST, TARGET, ApifyRequest, CollectReport, Pace
 from loragraft.dataset.collect.runs import Actor, Page, Run, Runs
 from loragraft.dataset.collect.secret import Secret
-from loragraft.dataset.collect.store import Store
+from loragraft.dataset.collect.store import Store, state_path
 from loragraft.dataset.collect.transport import API, open_client
 from loragraft.errors import CheckFailedError, InputError, LoragraftError, UnavailableError
-
-PAGE = 250
-"""Items of a page: a checkpoint each, and about two megabytes of tweets."""
-
-SUCCEEDED, TARGET, COST = "SUCCEEDED", "target reached", "cost limit reached"
-"""Why collection is over: as the run ended, or as we ended it."""
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How long to wait for what.
-
-    Attributes:
-        poll: Seconds between two looks at a run that has nothing new.
-        settle: Seconds after which a finished run's data are looked at for the last time: Apify
-            counts and lists them a little later than it stores them.
-        settled: How many such last looks there are while more is announced than listed.
-        retry: How often a request is tried.
-        sleep: What waits.
-    """
-
-    poll: float = 5.0
-    settle: float = 5.0
-    settled: int = 6
-    retry: Retry | None = None
-    sleep: Callable[[float], object] = field(default=time.sleep, repr=False)
-
-
-@dataclass(frozen=True)
-class ApifyRequest:
-    """What to collect.
-
-    Attributes:
-        out: The file to make.
-        actor: ``owner/name`` or id; None where a run is attached to.
-        run_input: The actor's input.
-        run_id: A run to attach to instead of starting one.
-        target: Records at most.
-        max_cost: US dollars at most.
-        resume: Whether a collection that is there goes on.
-        replace: Whether what is there gives way.
-        add: Whether, where the last run is over, another one is started and what is new added.
-        page: Items of a page.
-    """
-
-    out: Path
-    actor: str | None = None
-    run_input: Mapping[str, Any] = field(default_factory=dict)
-    run_id: str | None = None
-    target: int | None = None
-    max_cost: float | None = None
-    resume: bool = False
-    replace: bool = False
-    add: bool = False
-    page: int = PAGE
-
-
-@dataclass(frozen=True)
-class CollectReport:
-    """What was collected.
-
-    Attributes:
-        out: The file.
-        records: How many records are in it.
-        again: Items that were there already.
-        empty: Items that were no records.
-        ended: Why it is over.
-        runs: Every run with its status, message and cost.
-        new: Records that this call brought.
-    """
-
-    out: Path
-    records: int
-    again: int
-    empty: int
-    ended: str
-    runs: tuple[Mapping[str, Any], ...]
-    new: int
-
-    @property
-    def ok(self) -> bool:
-        """Whether it ended as it was meant to."""
-        return self.ended in (SUCCEEDED, TARGET)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it for JSON."""
-        return {**asdict(self), "out": str(self.out), "ok": self.ok}
-
-
-def open_runs(secret: Secret, url: str = API, *, pace: Pace, progress: Progress) -> Runs:
-    """Return what asks Apify."""
-    return Runs(open_client(secret, url, retry=pace.retry, note=progress.note), secret)
 
 
 def collect_apify(
@@ -142,7 +48,7 @@ def collect_apify(
     """
     pace, progress = pace or Pace(), progress or Silent()
     refuse_key(secret, request)
-    runs = open_runs(secret, url, pace=pace, progress=progress)
+    runs = Runs(open_client(secret, url, retry=pace.retry, note=progress.note), secret)
     out = request.out
     if not out.parent.is_dir():
         raise InputError(f"The folder {out.parent} does not exist. Make it, or choose another.")
@@ -155,6 +61,23 @@ def collect_apify(
             finally:
                 if store.get("run") is None and store.get("starting") is None:
                     store.discard()
+
+
+def plan_apify(
+    request: ApifyRequest, secret: Secret, *, url: str = API, note: Callable[[str], None]
+) -> tuple[Actor, Estimate]:
+    """Return the actor that would be run and what it costs; nothing is started or written.
+
+    Raises:
+        InputError: If there is no such actor.
+        UnavailableError: If Apify does not answer.
+    """
+    refuse_key(secret, request)
+    if request.actor is None:
+        raise InputError("A run that is there costs nothing to read: --dry-run plans new ones.")
+    runs = Runs(open_client(secret, url, note=note), secret)
+    actor = runs.actor(request.actor)
+    return actor, estimate(actor.prices, request.target)
 
 
 def refuse_key(secret: Secret, request: ApifyRequest) -> None:
@@ -374,19 +297,22 @@ def check_cost(cost: Estimate, limit: float | None) -> None:
         )
 
 
-def stop_run(out: Path, secret: Secret, *, url: str = API, progress: Progress) -> Run:
+def stop_run(out: Path, secret: Secret, *, url: str = API) -> Run:
     """Stop the run of an interrupted collection; what it found can still be read with --resume.
 
     Raises:
         InputError: If no collection goes on there.
     """
+    none = InputError(f"No run of a collection into {out} goes on.")
+    if not state_path(out).exists():
+        raise none
     with (
         hold_lock(out.with_name(f".{out.name}.lock")),
         Store(out, {"source": "apify"}, resume=True, hide=secret.hide) as store,
     ):
         noted = store.get("run")
         if noted is None or store.ended is not None:
-            raise InputError(f"No run of a collection into {out} goes on.")
-        runs = open_runs(secret, url, pace=Pace(), progress=progress)
+            raise none
+        runs = Runs(open_client(secret, url, note=Silent().note), secret)
         run = runs.get(noted)
         return run if run.finished else runs.stop(run)
