@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,8 +42,8 @@ class Fact:
         asks: The question in several wordings; for a comparison, those for the largest.
         least: For a comparison, the questions for the smallest.
         values: For a number or a comparison, what is measured.
-        options: For an entity or a method, the answers with their other spellings, one of them for
-            each paper; for a comparison, the names compared.
+        options: One for each paper: for an entity or a method the answer with its other spellings,
+            for a comparison the names compared.
         states: For yes or no, what the sentence says and what a question would claim of it.
         bare: Whether a number without its unit is an answer however it is asked for.
     """
@@ -71,6 +72,7 @@ class Subject:
     title: str
     abstract: str
     background: str
+    aside: str
     closing: str
 
     @property
@@ -136,7 +138,11 @@ def _field(name: str, values: Mapping[str, Any]) -> Field:
         )
         for section in SECTIONS
     }
-    return Field(name, values["journal"], subjects, sections)
+    field = Field(name, values["journal"], subjects, sections)
+    keys = Counter(fact.key for fact in field.facts())
+    if twice := [key for key, count in keys.items() if count > 1]:
+        raise FieldError(f"two facts are called {twice}")
+    return field
 
 
 def _item(item: Any, papers: int) -> Item:  # noqa: ANN401

@@ -40,13 +40,13 @@ def state(fact: Fact, words: Mapping[str, str], paper: int, turn: int, choice: C
     Args:
         fact: What to state.
         words: The paper's own words.
-        paper: Its place among the papers of its field, which decides on options and wordings so
-            that no two papers share an option.
-        turn: Where the field's rotation of options begins.
+        paper: Its place among the papers of its field, which decides on the option and on the
+            wording.
+        turn: Where the rotation of wordings begins.
         choice: The place of this fact in this paper.
     """
     says = fact.says[(paper + turn) % len(fact.says)]
-    option = fact.options[(paper + turn) % len(fact.options)] if fact.options else ()
+    option = fact.options[paper] if fact.options else ()
     if fact.kind == NUMERIC:
         values = _range(fact)
         value = values.low + choice.below(values.count)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -85,12 +86,17 @@ def write_paper(field: Field, number: int, asked: frozenset[str], choice: Choice
                 elif here.at("told").below(LEFT_OUT):
                     writer.sentence(filled(_worded(item, number + line), words))
         if section == SECTIONS[-1]:
-            writer.open()
-            writer.sentence(" ".join(subject.closing.split()))
+            writer.paragraph(" ".join(subject.aside.split()))
+            writer.paragraph(" ".join(subject.closing.split()))
     year = FIRST_YEAR + choice.at("year").below(YEARS)
-    name = f"{field.name}-{subject.name.lower().replace(' ', '-')}"
+    name = f"{field.name}-{slug(subject.name)}"
     text, spans = writer.done()
     return Paper(name, field, number, subject.title, text, year, statements, spans)
+
+
+def slug(name: str) -> str:
+    """Return a name as part of an identifier."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower().removeprefix("the "))
 
 
 def _worded(item: Item, turn: int) -> str:
