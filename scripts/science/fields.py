@@ -196,7 +196,7 @@ def _check(fact: Fact, papers: int) -> None:
         if not isinstance(text, str):
             raise FieldError(f"{text!r} is no sentence; does a colon in it need quotes?")
     for text in fact.says:
-        missing = needed.get(fact.kind, {"a", "va", "b", "vb"}) - slots(text)
+        missing = needed.get(fact.kind, {"a", "b"}) - slots(text)
         if missing:
             raise FieldError(f"{fact.key}: {text!r} lacks {sorted(missing)}")
     for text in (*fact.asks, *fact.least):

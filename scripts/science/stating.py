@@ -82,6 +82,7 @@ def _comparison(
     lettered = list(zip("abc", told, strict=False))
     names = {letter: thing[0] for letter, thing in lettered}
     numbers = {f"v{letter}": values.text(measured[thing]) for letter, thing in lettered}
+    numbers |= {f"n{letter}": values.number(measured[thing]) for letter, thing in lettered}
     return Statement(fact, filled(says, {**words, **names, **numbers}), words, tuple(ranked))
 
 
