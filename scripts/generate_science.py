@@ -21,13 +21,16 @@ def files() -> Mapping[str, str]:
     """Return the files' contents by name."""
     sys.path.insert(0, str(ROOT))
     from scripts.science.checks import problems
-    from scripts.science.collection import as_lines, make_collection
+    from scripts.science.choose import Choice
+    from scripts.science.collection import SEED, as_lines, make_collection
+    from scripts.science.drafts import make_drafts
 
     collection = make_collection()
     if found := problems(collection):
         raise SystemExit("\n".join(found))
     return {
         "papers.jsonl": as_lines(paper.record() for paper in collection.papers),
+        "drafts.jsonl": as_lines(make_drafts(collection, Choice((f"drafts {SEED}",)))),
         "tasks.jsonl": as_lines(collection.tasks),
     }
 

@@ -61,8 +61,8 @@ class Asker:
             start, stop = paper.spans[fact.key]
             question, answers = self._question(paper, paper.statements[fact.key])
             yield {
-                "id": f"{paper.paper_id}-{number:02d}",
                 "kind": "qa",
+                "id": f"{paper.paper_id}-{number:02d}",
                 "task_type": fact.kind,
                 "question": question,
                 "answers": answers,
