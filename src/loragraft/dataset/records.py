@@ -16,7 +16,6 @@ Fields beyond these are kept as they are, in ``more``.
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -191,10 +190,11 @@ class _Reader:
     def number(self, key: str, least: float, most: float) -> float:
         """Return a number within a range."""
         value = self._values.get(key)
-        fits = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not fits or not math.isfinite(value) or not least <= value <= most:  # type: ignore[arg-type, operator]
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise self.refuse(key, f"a number from {least:g} to {most:g}")
-        return float(value)  # type: ignore[arg-type]
+        if not least <= value <= most:  # which NaN is not, either
+            raise self.refuse(key, f"a number from {least:g} to {most:g}")
+        return float(value)
 
     def parts(self, key: str) -> dict[str, str | tuple[str, ...]]:
         """Return texts, or lists of them, by name."""
