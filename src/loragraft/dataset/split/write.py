@@ -139,10 +139,12 @@ def write_split(
             check({name: drafts / file_name(tag, name) for name in SPLITS})
         if there:
             return Written(path, manifest, changed=False)
+        write_atomically(drafts / path.name, spell_manifest(manifest))
         for name in SPLITS:
             (drafts / file_name(tag, name)).replace(folder / file_name(tag, name))
         sync_folder(folder)
-        write_atomically(path, spell_manifest(manifest))
+        (drafts / path.name).replace(path)
+        sync_folder(folder)
     return Written(path, manifest, changed=True)
 
 
