@@ -111,7 +111,7 @@ class ApifyServer:
         options: Attributes of the next runs.
         prices: The actor's pricing records.
         hooks: Called with each request; the first that returns an answer decides.
-        after: Called with each request when its answer is out.
+        before_send: Called with each request when what it asks is done and its answer is not out.
     """
 
     def __init__(self) -> None:
@@ -124,7 +124,7 @@ class ApifyServer:
         self.prices: list[dict[str, Any]] = []
         self.defaults: dict[str, Any] = {"proxy": {"useApifyProxy": True}}
         self.hooks: list[Callable[[Request], Answer | None]] = []
-        self.after: list[Callable[[Request], object]] = []
+        self.before_send: list[Callable[[Request], object]] = []
         self._lock = threading.Lock()
 
     def fail(self, *answers: tuple[int, dict[str, str]], path: str = "") -> None:
@@ -257,6 +257,7 @@ def apify_server() -> Iterator[ApifyServer]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = 1 << 16  # headers and body at once: in two they would wait for each other
 
         def log_message(self, format: str, *args: object) -> None:
             pass
@@ -268,6 +269,8 @@ def apify_server() -> Iterator[ApifyServer]:
             headers = {name.lower(): value for name, value in self.headers.items()}
             request = Request(self.command, parts.path, query, headers, body)
             status, more, answer = owner.respond(request)
+            for done in owner.before_send:
+                done(request)
             if status == 0:  # hang up without an answer
                 self.close_connection = True
                 return
@@ -279,15 +282,19 @@ def apify_server() -> Iterator[ApifyServer]:
                 self.send_header("content-length", str(len(data)))
                 self.end_headers()
                 self.wfile.write(data)
+                self.wfile.flush()
             except (BrokenPipeError, ConnectionResetError):
                 self.close_connection = True  # the client was killed
-            for done in owner.after:
-                done(request)
 
         do_GET = do_POST = _serve
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, request: object, client_address: object) -> None:
+            """Say nothing of clients that were killed."""
+
+    server = Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     owner.url = f"http://127.0.0.1:{server.server_address[1]}"

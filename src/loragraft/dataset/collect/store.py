@@ -34,6 +34,8 @@ _TABLES = """
 CREATE TABLE seen (id TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE state (name TEXT PRIMARY KEY, value TEXT);
 """
+SYNCHRONOUS = "FULL"
+"""SQLite's own setting: a page that counts is on the disk. Tests without power cuts need less."""
 _NO_RECORD = frozenset({"noResults", "demo"})
 """Fields by which tweet scrapers say that they found nothing, as an item of the data set."""
 
@@ -98,6 +100,7 @@ class Store(Closing):
         self._check(resume, replace)
         with _explain(self._state):
             self._db = sqlite3.connect(self._state)
+            self._db.execute(f"PRAGMA synchronous = {SYNCHRONOUS}")
         try:
             with _explain(self._state):
                 self._open(key)
