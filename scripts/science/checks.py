@@ -36,12 +36,14 @@ def evidence_holds_answer(collection: Collection) -> Iterator[str]:
 def questions_name_one_paper(collection: Collection) -> Iterator[str]:
     """Every question names its own paper's subject or place, and no other paper's."""
     names = {
-        name: paper.paper_id
-        for paper in collection.papers
-        for name in paper.field.subjects[paper.number].words.values()
+        name: paper.paper_id for paper in collection.papers for name in paper.subject.words.values()
     }
     if len(names) != 2 * len(collection.papers):
         yield "two papers share a name"
+    for paper in collection.papers:
+        for name in paper.subject.words.values():
+            if not has(paper.text, name):
+                yield f"{paper.paper_id}: does not say {name!r}"
     for task in collection.tasks:
         found = {paper for name, paper in names.items() if has(task["question"], name)}
         if found != {task["paper_id"]}:

@@ -41,6 +41,7 @@ def make_drafts(collection: Collection, choice: Choice) -> list[Task]:
     placed: list[tuple[int, int, Task]] = [
         (place, -1, task) for place, task in enumerate(collection.tasks)
     ]
+    names = {paper.paper_id: paper.subject.name for paper in collection.papers}
     number = 0
     for name, (kinds, spoil) in FAULTS.items():
         fitting = [
@@ -50,15 +51,11 @@ def make_drafts(collection: Collection, choice: Choice) -> list[Task]:
         for turn, place in enumerate(order[:EACH]):
             task = collection.tasks[place]
             draft = {**task, "id": f"{task['id']}-draft", **spoil(task, turn)}
+            draft["question"] = draft["question"].replace("{name}", names[task["paper_id"]])
             behind = place + choice.at(name, turn).below(len(collection.tasks) - place)
             number += 1
             placed.append((behind, number, {key: v for key, v in draft.items() if v is not None}))
     return [task for _, _, task in sorted(placed, key=lambda item: item[:2])]
-
-
-def _name(task: Task) -> str:
-    """Return what a task's paper is about, as its identifier spells it."""
-    return str(task["paper_id"].partition("-")[2].replace("-", " ").title())
 
 
 def _typo(task: Task) -> str:
@@ -67,7 +64,8 @@ def _typo(task: Task) -> str:
 
 
 def _worded(texts: Sequence[str]) -> Callable[[Task, int], Task]:
-    return lambda task, turn: {"question": texts[turn % len(texts)].format(name=_name(task))}
+    """Return what words the question anew; its name is filled in later."""
+    return lambda _task, turn: {"question": texts[turn % len(texts)]}
 
 
 _ANY = (NUMERIC, ENTITY, METHOD)

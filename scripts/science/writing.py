@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from scripts.science.choose import Choice
-from scripts.science.fields import SECTIONS, Fact, Field, Item, filled
+from scripts.science.fields import SECTIONS, Fact, Field, Subject, filled
 from scripts.science.stating import Statement, state
 
 LEFT_OUT = 12
@@ -40,6 +40,11 @@ class Paper:
     statements: Mapping[str, Statement]
     spans: Mapping[str, tuple[int, int]]
 
+    @property
+    def subject(self) -> Subject:
+        """Return what it is about."""
+        return self.field.subjects[self.number]
+
     def record(self) -> dict[str, object]:
         """Return the paper as a corpus record."""
         about = {"field": self.field.name, "journal": self.field.journal, "year": self.year}
@@ -61,14 +66,11 @@ def write_paper(field: Field, number: int, asked: frozenset[str], choice: Choice
         choice: The place of this paper.
     """
     subject = field.subjects[number]
-    kin = field.subjects[
-        (number + 1 + choice.at("kin").below(len(field.subjects) - 1)) % len(field.subjects)
-    ]
-    words = {**subject.words, "kin": kin.name}
+    other = (number + 1 + choice.at("kin").below(len(field.subjects) - 1)) % len(field.subjects)
+    words = {**subject.words, "kin": field.subjects[other].name}
     writer = _Writer()
-    for heading, text in (("Abstract", subject.abstract), ("Introduction", subject.background)):
-        writer.paragraph(heading)
-        writer.paragraph(" ".join(text.split()))
+    for text in ("Abstract", subject.abstract, "Introduction", subject.background):
+        writer.paragraph(text)
     statements: dict[str, Statement] = {}
     for section in SECTIONS:
         writer.paragraph(section)
@@ -76,32 +78,26 @@ def write_paper(field: Field, number: int, asked: frozenset[str], choice: Choice
             writer.open()
             for line, item in enumerate(paragraph):
                 here = choice.at(section, place, line)
-                turn = line
+                told = isinstance(item, Fact) and item.key in asked
+                if not told and not here.at("told").below(LEFT_OUT):
+                    continue
                 if isinstance(item, Fact):
-                    if item.key not in asked and not here.at("told").below(LEFT_OUT):
-                        continue
-                    made = state(item, words, number, turn, here)
+                    made = state(item, words, number, line, here)
                     statements[item.key] = made
                     writer.sentence(made.sentence, item.key)
-                elif here.at("told").below(LEFT_OUT):
-                    writer.sentence(filled(_worded(item, number + line), words))
-        if section == SECTIONS[-1]:
-            writer.paragraph(" ".join(subject.aside.split()))
-            writer.paragraph(" ".join(subject.closing.split()))
+                else:
+                    writer.sentence(filled(item[(number + line) % len(item)], words))
+    writer.paragraph(subject.aside)
+    writer.paragraph(subject.closing)
+    text, spans = writer.done()
     year = FIRST_YEAR + choice.at("year").below(YEARS)
     name = f"{field.name}-{slug(subject.name)}"
-    text, spans = writer.done()
     return Paper(name, field, number, subject.title, text, year, statements, spans)
 
 
 def slug(name: str) -> str:
     """Return a name as part of an identifier."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower().removeprefix("the "))
-
-
-def _worded(item: Item, turn: int) -> str:
-    assert not isinstance(item, Fact)
-    return item[turn % len(item)]
+    return re.sub(r"[^a-z0-9]+", "-", name.lower().removeprefix("the ").replace("'", ""))
 
 
 class _Writer:
@@ -113,9 +109,9 @@ class _Writer:
         self._spans: dict[str, tuple[int, int]] = {}
 
     def paragraph(self, text: str) -> None:
-        """Write a paragraph of its own."""
+        """Write a paragraph of its own, as one line."""
         self.open()
-        self.sentence(text)
+        self.sentence(" ".join(text.split()))
         self.open()
 
     def open(self) -> None:
