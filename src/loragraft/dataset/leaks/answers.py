@@ -19,7 +19,10 @@ LABEL_SHARE, LABEL_LEAST, LABEL_MOST = 0.03, 3, 50
 chosen, and stands in questions for other reasons."""
 ABOUT_THE_SAME = 0.5
 """Of the weight of a question's words, how much the other question and its answer must hold. A rare
-word weighs more: the logarithm of how rare it is (Sparck Jones's inverse document frequency)."""
+word weighs more: the logarithm of how rare it is (Sparck Jones's inverse document frequency). Of
+4,000 questions of medicine with a subject heading as the answer, 871 had theirs in a question of
+another split; 59 shared a fifth of the weight, 4 a half: only these were about the same.
+"""
 TELLING_WORDS = 5
 """An answer of so many words stands nowhere by chance, whatever else a question says."""
 COMMON_SHARE, COMMON_LEAST = 0.01, 200

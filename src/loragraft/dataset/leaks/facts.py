@@ -32,12 +32,16 @@ def says_much(answer: str) -> bool:
 def share_answer(first: Sequence[str], second: Sequence[str]) -> bool | None:
     """Say whether two records' answers agree; None where answers tell nothing.
 
-    One may say more than the other: "412 K" and "412".
+    One may say more than the other: "412 K" and "412", "the north vent" and "vent".
     """
-    mine, others = ([a for a in answers if says_much(a)] for answers in (first, second))
+    mine, others = ([_bare(a) for a in answers if says_much(a)] for answers in (first, second))
     if not mine or not others:
         return None
     return any(f" {a} " in f" {b} " or f" {b} " in f" {a} " for a in mine for b in others)
+
+
+def _bare(answer: str) -> str:
+    return " ".join(word for word in answer.split() if word not in STOP_WORDS)
 
 
 def names_apart(first: frozenset[int], second: frozenset[int]) -> bool:

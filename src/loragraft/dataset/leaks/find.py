@@ -86,7 +86,7 @@ def find_leaks(
         coverage.enter(book, corpus_use)
     if training_text:
         _search_training(training_text, book, wanted, coverage.wanted, unread, progress)
-    passages = {"passages": coverage.total, "in_corpus": coverage.covered} if corpus else {}
+    passages = {"passages": coverage.total, "in_corpus": coverage.covered}
     return LeakReport(
         records={name: len(columns.of(split)) for split, name in enumerate(columns.splits)},
         near=near,
@@ -94,7 +94,7 @@ def find_leaks(
         counts=book.counts(),
         leaks=tuple(book.leaks()),
         unchecked=(*_unchecked(columns, embedder, wanted, corpus, training_text), *unread),
-        evidence=passages,
+        evidence=passages if coverage.total else {},
     )
 
 
@@ -163,7 +163,9 @@ def _unchecked(
     if embedder is None and len(columns.splits) > 1:
         said.append("Paraphrases were not looked for: no embedder was given.")
     if wanted.short:
-        said.append(f"{wanted.short:,} questions are {SHORT}: not looked for inside other texts.")
+        said.append(
+            f"{wanted.short:,} of the questions: not looked for inside other texts, being {SHORT}."
+        )
     if not corpus and any(columns.evidence):
         said.append("Whether a corpus holds the evidence was not looked at: none was given.")
     if training_text and not corpus and any(columns.evidence):

@@ -76,7 +76,11 @@ def wanted_questions(columns: Columns, progress: Progress) -> Wanted:
     """Return the questions of the splits that must not be known."""
     wanted = Wanted()
     for split_ in columns.judged():
-        progress.begin(f"Reading the questions of {columns.splits[split_]}", 0, "questions")
+        progress.begin(
+            f"Reading the questions of {columns.splits[split_]}",
+            len(columns.of(split_)),
+            "questions",
+        )
         for number, record, _ in columns.records(split_):
             parts = [wanted.add(text, number) for text in questions(record, columns.shared)]
             wanted.short += not any(parts)

@@ -27,6 +27,7 @@ def render_page(report: LeakReport, title: str) -> str:
         report=report,
         title=title,
         groups=_groups(report),
+        judged=[n for n in report.records if any(n in c.records for c in report.counts)],
         kinds=KINDS,
         severities=SEVERITIES,
         failing=FAILING,

@@ -132,8 +132,11 @@ class LeakReport:
         """Return one sentence."""
         if self.clean:
             return "No leaks were found."
-        kinds = [f"{c.found:,} {c.kind}" for c in self.counts if c.severity in FAILING]
-        return f"Leaks: {', '.join(kinds)}."
+        said = []
+        for severity, word in (("leak", "Leaks"), ("gap", "Gaps")):
+            found = [f"{c.found:,} {c.kind}" for c in self.counts if c.severity == severity]
+            said += [f"{word}: {', '.join(found)}."] if found else []
+        return " ".join(said)
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON values."""
