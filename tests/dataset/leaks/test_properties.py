@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loragraft.dataset.leaks.find import find_leaks
@@ -31,6 +31,7 @@ def look(splits: dict[str, list[Row]]) -> LeakReport:
         return find_leaks(write_splits(Path(folder), splits))
 
 
+@settings(max_examples=40)
 @given(SETS, SETS, st.randoms(use_true_random=False))
 def test_the_order_of_lines_changes_nothing(
     train: list[Row], test: list[Row], chance: object
@@ -43,11 +44,13 @@ def test_the_order_of_lines_changes_nothing(
     assert again.to_json() == first.to_json()
 
 
+@settings(max_examples=60)
 @given(SETS, SETS)
 def test_two_splits_of_equal_standing_can_be_exchanged(one: list[Row], two: list[Row]) -> None:
     a, b = named("a", one), named("b", two)
     first, second = look({"p": a, "q": b}), look({"p": b, "q": a})
-    for kinds in ({"exact", "normalised", "near", "same-id"}, {"answer-in-question"}):
+    same = ["exact", "normalised", "near", "answer-in-question"]
+    for kinds in (same[:1], same[:2], same[:3], same):
         sides = [
             any(c.severity == "leak" and c.kind in kinds for c in report.counts)
             for report in (first, second)
@@ -55,11 +58,13 @@ def test_two_splits_of_equal_standing_can_be_exchanged(one: list[Row], two: list
         assert sides[0] == sides[1]
 
 
+@settings(max_examples=30)
 @given(SETS)
 def test_nothing_leaks_into_itself(rows: list[Row]) -> None:
     assert look({"test": named("a", rows)}).leaks == ()
 
 
+@settings(max_examples=30)
 @given(SETS)
 def test_a_copy_leaks_whole(rows: list[Row]) -> None:
     report = look({"train": named("a", rows), "test": named("b", rows)})

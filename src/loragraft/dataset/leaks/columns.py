@@ -41,6 +41,7 @@ class Columns:
         starts: Where a record's line begins in its file.
         exact: Digest of the question.
         plain: Digest of the question without case and punctuation.
+        whole: Digest of the question and, where one answer is true, of the answers.
         turned: For a pair, digest of both sides in alphabetical order; else 0.
         lengths: How many different words the question has.
         drawn: Hashes of these words, :data:`MOST_WORDS` of each question, all in a row.
@@ -59,6 +60,7 @@ class Columns:
     starts: array[int] = field(default_factory=lambda: array("Q"))
     exact: array[int] = field(default_factory=lambda: array("Q"))
     plain: array[int] = field(default_factory=lambda: array("Q"))
+    whole: array[int] = field(default_factory=lambda: array("Q"))
     turned: array[int] = field(default_factory=lambda: array("Q"))
     lengths: array[int] = field(default_factory=lambda: array("I"))
     drawn: array[int] = field(default_factory=lambda: array("I"))
@@ -229,7 +231,9 @@ def _add(columns: Columns, start: int, record: TaskRecord) -> None:
     columns.names.append(names(text))
     columns.asks.append(isinstance(record, Qa))
     given = (" ".join(words(a)[:MOST_ANSWERS]) for a in answered(record)[:MOST_ANSWERS])
-    columns.answers.append(tuple(dict.fromkeys(a for a in given if a)))
+    answers = tuple(dict.fromkeys(a for a in given if a))
+    columns.answers.append(answers)
+    columns.whole.append(sides.digest("\0".join((text, *answers)) if columns.asks[-1] else text))
     columns.evidence.append(tuple(record.evidence) if isinstance(record, Qa) else ())
 
 

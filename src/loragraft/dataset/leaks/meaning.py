@@ -94,7 +94,7 @@ class _Vectors:
         from loragraft.dataset.leaks.sides import question
         from loragraft.dataset.near.vectors import check_vectors
 
-        wanted = set(first_by_key(columns, columns.of(split), columns.plain).values())
+        wanted = set(first_by_key(columns, columns.of(split), columns.whole).values())
         numbers: list[int] = []
         waiting: list[str] = []
         width = 1

@@ -91,7 +91,7 @@ class _Index:
         """Look at every question once; of equal ones at the first."""
         self._columns, self._frequencies, self._near = columns, frequencies, near
         self._numbers: dict[int, array[int]] = {}
-        for number in first_by_key(columns, columns.of(split), columns.plain).values():
+        for number in first_by_key(columns, columns.of(split), columns.whole).values():
             for word in self._rarest(number):
                 self._numbers.setdefault(word, array("Q")).append(number)
 
