@@ -159,7 +159,8 @@ def test_review_of_what_is_no_file_of_records(folder: Path) -> None:
 
 
 def test_interrupting_says_that_nothing_is_lost_and_the_command_goes_on(folder: Path) -> None:
-    write_rows(folder / "raw.jsonl", 60_000)
+    rows = (folder / "raw.jsonl").read_text()
+    (folder / "raw.jsonl").write_text(rows * 300)
     names = ("curate", "rules.yaml", "raw.jsonl", "-o", "clean.jsonl")
     command = [sys.executable, "-m", "loragraft", "dataset", *names]
     state = folder / ".clean.jsonl.curate" / "kept.jsonl"

@@ -11,6 +11,7 @@ from loragraft.dataset.curate.memories import OpenEmbedder
 from loragraft.dataset.curate.opening import (
     OpenedJudge,
     OpenedMemory,
+    everything,
     open_judges,
     open_memories,
 )
@@ -115,7 +116,7 @@ class Engine:
 
     def _judged(self, opened: OpenedJudge, left: list[_Left]) -> list[_Left]:
         spec = opened.spec
-        asked = [n for n, item in enumerate(left) if not item.accepted and opened.applies(item.row)]
+        asked = self._asked(opened, left)
         self._tally.judge(spec.title, len(left))
         verdicts = opened.judge.check_many([left[number].row for number in asked])
         gone = set()
@@ -128,6 +129,12 @@ class Engine:
                 self._drop(spec.title, left[number].row, drop, spec.paths)
                 gone.add(number)
         return [item for number, item in enumerate(left) if number not in gone] if gone else left
+
+    def _asked(self, opened: OpenedJudge, left: list[_Left]) -> Sequence[int]:
+        """Return which rows a rule judges."""
+        if opened.applies is everything and not self._decisions:
+            return range(len(left))
+        return [n for n, item in enumerate(left) if not item.accepted and opened.applies(item.row)]
 
     def _recorded(self, left: list[_Left]) -> tuple[list[_Left], list[bytes]]:
         """Make the records; a row that makes none goes."""
@@ -148,16 +155,17 @@ class Engine:
         places: list[dict[int, int]] = []
         numbers = list(range(len(left)))
         for opened in self._memories:
-            # What was kept before this batch already speaks against some: those that follow,
-            # an embedder among them, need not look at these.
             self._tally.judge(opened.name, len(numbers))
             places.append({number: place for place, number in enumerate(numbers)})
             opened.memory.begin([left[number].row for number in numbers])
-            numbers = [
-                number
-                for number, place in places[-1].items()
-                if not self._goes(opened, left[number], place, first=True)
-            ]
+            if opened is not self._memories[-1]:
+                # What was kept before this batch already speaks against some: the memories that
+                # follow, an embedder among them, need not look at these.
+                numbers = [
+                    number
+                    for number, place in places[-1].items()
+                    if not self._goes(opened, left[number], place, first=True)
+                ]
         kept = []
         for number in numbers:
             if not self._goes_within(left[number], [place[number] for place in places]):
@@ -169,11 +177,13 @@ class Engine:
         return kept
 
     def _goes_within(self, item: _Left, places: Sequence[int]) -> bool:
-        """Whether what was kept of the batch itself speaks against a row."""
-        asked = zip(self._memories, places, strict=True)
-        return any(self._goes(opened, item, place) for opened, place in asked)
+        """Ask the memories again, which may have kept rows of the batch; the last was not asked."""
+        return any(
+            self._goes(opened, item, place, first=opened is self._memories[-1])
+            for opened, place in zip(self._memories, places, strict=True)
+        )
 
-    def _goes(self, opened: OpenedMemory, item: _Left, place: int, *, first: bool = False) -> bool:
+    def _goes(self, opened: OpenedMemory, item: _Left, place: int, *, first: bool) -> bool:
         """Ask a memory about a row; ``first`` where it was not asked before."""
         spec = opened.spec
         if item.accepted and spec is not None:

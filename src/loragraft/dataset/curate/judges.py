@@ -20,14 +20,7 @@ from loragraft.dataset.curate.fields import (
     read_texts,
 )
 from loragraft.dataset.curate.rule import Drop, Judge, Row
-from loragraft.dataset.curate.words import (
-    URL,
-    Phrases,
-    keyword_pattern,
-    plain,
-    stands_in,
-    words_of,
-)
+from loragraft.dataset.curate.words import Keywords, Phrases, stands_in, urls_of, words_of
 
 Values = Mapping[str, Any]
 Judging = Callable[[Values], Drop | None]
@@ -159,10 +152,10 @@ def judge_generic_phrases(spec: specs.GenericPhrases) -> Judging:
 
 def judge_keywords(spec: specs.Keywords) -> Judging:
     """Look for words of a list; each counts once."""
-    pattern = keyword_pattern(spec.words)
+    keywords = Keywords(spec.words)
 
     def measure(text: str) -> str | None:
-        found = dict.fromkeys(match.group() for match in pattern.finditer(plain(text)))
+        found = dict.fromkeys(keywords.find(text))
         return ", ".join(map(quoted, list(found)[:3])) if len(found) > spec.max else None
 
     return _each_text(spec.field, measure)
@@ -172,7 +165,7 @@ def judge_urls(spec: specs.Urls) -> Judging:
     """Count links."""
 
     def measure(text: str) -> str | None:
-        found = [match.group() for match in URL.finditer(text)]
+        found = urls_of(text)
         return f"{len(found)} links: {quoted(found[0])}" if len(found) > spec.max else None
 
     return _each_text(spec.field, measure)

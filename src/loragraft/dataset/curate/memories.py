@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import Protocol
 
 from loragraft.dataset.curate import specs
@@ -12,6 +14,9 @@ from loragraft.dataset.curate.rule import Drop, Row
 from loragraft.dataset.curate.state import State
 from loragraft.dataset.near.duplicate import Finder, table
 from loragraft.embedding.protocol import Embedder
+
+_AT_ONCE = 500
+"""Values in one question to SQLite, which older versions limit to 999."""
 
 Applies = Callable[[Row], bool]
 
@@ -37,23 +42,44 @@ class SameId:
         )
 
     def begin(self, rows: Sequence[Row]) -> None:
-        """Take a batch."""
+        """Look up which ids there are."""
         self._rows = rows
+        self._lines = look_up(self._base, f"{self.TABLE}(id, line)", [row.id for row in rows])
+        self._new: list[tuple[str, int]] = []
 
     def check(self, number: int) -> Drop | None:
         """Say on which line the id stood before."""
-        query = f"SELECT line FROM {self.TABLE} WHERE id = ?"
-        found = self._base.execute(query, (self._rows[number].id,)).fetchone()
-        return None if found is None else Drop(f"stands on line {found[0]} already")
+        line = self._lines.get(self._rows[number].id)
+        return None if line is None else Drop(f"stands on line {line} already")
 
     def keep(self, number: int) -> None:
         """Remember an id."""
         row = self._rows[number]
-        self._base.execute(f"INSERT INTO {self.TABLE} VALUES (?, ?)", (row.id, row.line))
+        self._lines[row.id] = row.line
+        self._new.append((row.id, row.line))
 
     def end(self) -> None:
-        """Leave the batch."""
-        self._rows = ()
+        """Write the ids."""
+        self._base.executemany(f"INSERT INTO {self.TABLE} VALUES (?, ?)", self._new)
+        self._rows, self._lines, self._new = (), {}, []
+
+
+def look_up(base: sqlite3.Connection, table: str, keys: Iterable[str]) -> dict[str, int]:
+    """Return the numbers of those keys that are in a table.
+
+    Args:
+        base: The database.
+        table: Its name, and in parentheses those of two columns: key and number.
+        keys: Any; twice does no harm.
+    """
+    name, _, columns = table.rstrip(")").partition("(")
+    wanted = iter(dict.fromkeys(keys))
+    found: dict[str, int] = {}
+    while part := list(islice(wanted, _AT_ONCE)):
+        places = ",".join("?" * len(part))
+        key = columns.partition(",")[0]
+        found.update(base.execute(f"SELECT {columns} FROM {name} WHERE {key} IN ({places})", part))
+    return found
 
 
 class AuthorCap:
@@ -76,11 +102,9 @@ class AuthorCap:
         """Look up how many rows of each author there are."""
         self._rows = rows
         self._authors = [self._author(row) for row in rows]
-        query = f"SELECT kept FROM {self._table} WHERE author = ?"
-        self._kept = {
-            author: (self._base.execute(query, (author,)).fetchone() or (0,))[0]
-            for author in {author for author in self._authors if author is not None}
-        }
+        known = {author for author in self._authors if author is not None}
+        found = look_up(self._base, f"{self._table}(author, kept)", sorted(known))
+        self._kept = {**dict.fromkeys(known, 0), **found}
 
     def _author(self, row: Row) -> str | None:
         keys = [read_key(row.values, path) for path in self._spec.field]

@@ -85,8 +85,15 @@ def open_memories(rules: tuple[specs.RuleSpec, ...], embedders: OpenEmbedder) ->
     return opened
 
 
+def everything(row: Row) -> bool:
+    """Say that a rule is about every row."""
+    return True
+
+
 def _scope(spec: specs.RuleSpec) -> Applies:
     """Return what says whether a row is judged by a rule at all."""
+    if not spec.only:
+        return everything
     only = [(path, keys_of(values)) for path, values in spec.only.items()]
 
     def applies(row: Row) -> bool:
