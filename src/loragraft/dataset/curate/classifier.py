@@ -104,7 +104,8 @@ class Classifier:
                 f"{self._folder} is no trained classifier: {missing} would be random. Give one "
                 "that has its classification layer."
             )
-        return model.eval(), tokenizer, _label(self._folder, model.config)
+        label = _label(self._folder, model.config)
+        return model.eval().to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer, label
 
 
 def _whole(texts: Sequence[str]) -> list[str]:
