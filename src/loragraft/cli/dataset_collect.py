@@ -118,6 +118,52 @@ def apify(
     _run(lambda progress: _apify(request, secret, yes, progress), as_json)
 
 
+@collect.command()
+@_OUT
+@click.option(
+    "--accounts", type=PATH, required=True, metavar="DB",
+    help="The accounts, as twscrape's own command keeps them.",
+)  # fmt: skip
+@click.option("--query", "given", multiple=True, metavar="TEXT", help="A search; may be repeated.")
+@_CONFIG
+@_REPLIES
+@_TARGET
+@click.option(
+    "--wait", type=click.FloatRange(min=0), metavar="SECONDS",
+    help="Wait so long for an account below X's limits; else as long as it takes.",
+)  # fmt: skip
+@_RESUME
+@_REPLACE
+@_JSON
+def twscrape(
+    out: Path,
+    accounts: Path,
+    given: tuple[str, ...],
+    config: Path | None,
+    replies_of: Path | None,
+    target: int | None,
+    wait: float | None,
+    resume: bool,
+    replace: bool,
+    as_json: bool,
+) -> None:
+    """Search X by twscrape, with accounts of your own: where there is no Apify.
+
+    The accounts' cookies stay in their database and are never shown or written. What X allows its
+    accounts to do is between you and X.
+    """
+    from loragraft.dataset.collect.twscrape import TwscrapeRequest, collect_twscrape
+
+    if replace and resume:
+        raise click.UsageError("--replace drops what --resume goes on with: give one.")
+    found = [] if config is None and replies_of is None else _queries(_wanted(config), replies_of)
+    request = TwscrapeRequest(
+        out=out, queries=(*given, *found), accounts=accounts, target=target, resume=resume,
+        replace=replace, wait=wait,
+    )  # fmt: skip
+    _run(lambda progress: collect_twscrape(request, progress=progress), as_json)
+
+
 def _wanted(config: Path | None) -> Wanted:
     from loragraft.dataset.collect.inputs import Wanted, read_protocol
 
@@ -202,7 +248,7 @@ def _run(collecting: Callable[[Progress], CollectReport | None], as_json: bool) 
     except KeyboardInterrupt:
         click.echo(
             "\nEvery page that arrived is kept: the same command with --resume goes on. A run at "
-            "Apify goes on meanwhile, and costs; --stop stops it.",
+            "Apify goes on meanwhile, and costs: --stop stops it.",
             err=True,
         )
         raise

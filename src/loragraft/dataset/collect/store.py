@@ -14,19 +14,18 @@ file stays: by it ``--resume`` knows that nothing is left to do, or where anothe
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 from loragraft.artifact.closing import Closing
 from loragraft.artifact.files import sync_folder
 from loragraft.artifact.space import explain_full_disk, format_bytes, free_disk
-from loragraft.dataset.tweets import IDS, look_up, read_id
+from loragraft.dataset.collect.page import Added, Page, sha256
 from loragraft.errors import InputError, OutOfSpaceError, UnavailableError
 
 _VERSION = "1"
@@ -36,20 +35,6 @@ CREATE TABLE state (name TEXT PRIMARY KEY, value TEXT);
 """
 SYNCHRONOUS = "FULL"
 """SQLite's own setting: a page that counts is on the disk. Tests without power cuts need less."""
-_NO_RECORD = frozenset({"noResults", "demo"})
-"""Fields by which tweet scrapers say that they found nothing, as an item of the data set."""
-
-
-class Added(NamedTuple):
-    """What became of a page.
-
-    Attributes:
-        records: New ones, written.
-        taken: Items that were looked at; fewer than given where the limit was reached.
-    """
-
-    records: int
-    taken: int
 
 
 def part_path(out: Path) -> Path:
@@ -138,7 +123,7 @@ class Store(Closing):
         if self.ended:
             self._publish()
         else:
-            self._file = self._cut(self._part.open("r+b"))
+            self._file = self._cut()
 
     def _known_key(self) -> str | None:
         """Return the key of a state that was begun whole."""
@@ -154,16 +139,23 @@ class Store(Closing):
                                f"{_TABLES} COMMIT;")  # fmt: skip
         self._write({"key": key, "bytes": 0, "records": 0, "again": 0, "empty": 0})
 
-    def _cut(self, file: BinaryIO) -> BinaryIO:
-        """Drop what lies behind the last page that counts.
+    def _cut(self) -> BinaryIO:
+        """Open the records and drop what lies behind the last page that counts.
 
         Raises:
             InputError: If what counts is not there.
         """
+        try:
+            file = self._part.open("r+b")
+        except FileNotFoundError:
+            raise InputError(
+                f"{self._part} is gone, which held the {self.records} records so far. Put it "
+                "back, or begin anew with --replace."
+            ) from None
         size, good = os.fstat(file.fileno()).st_size, self.number("bytes")
         start, _, digest = (self.get("tail") or "").partition(" ")
         file.seek(int(start or 0))
-        if size < good or (digest and _digest(file.read(good - int(start))) != digest):
+        if size < good or (digest and sha256(file.read(good - int(start))) != digest):
             file.close()
             raise InputError(
                 f"{self._part} was changed: it no longer holds the {good} bytes that were written. "
@@ -217,7 +209,12 @@ class Store(Closing):
             self._db.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", rows)
 
     def add(
-        self, items: Iterable[Any], position: Mapping[str, str | int], *, limit: int | None = None
+        self,
+        items: Sequence[Any],
+        position: Mapping[str, str | int],
+        *,
+        limit: int | None = None,
+        position_of_rest: Mapping[str, str | int] | None = None,
     ) -> Added:
         """Write a page and the position behind it, both or none.
 
@@ -226,22 +223,22 @@ class Store(Closing):
             position: Values of the state that say where the next page begins; a value ``offset``
                 counts the items that were taken on top.
             limit: Records at most, all pages together.
+            position_of_rest: Taken instead where the limit left some of the items.
 
         Raises:
             OutOfSpaceError: If the disk is full; the pages before are kept.
         """
-        page = _Page(self, limit)
-        for item in items:
-            if limit is not None and page.records >= limit:
-                break
-            page.take(item)
+        page = Page(self.has, self._hide)
+        page.take(items, None if limit is None else limit - self.records)
         start, file = self.number("bytes"), self._open_file()
         with explain_full_disk(self._part, len(page.data)):
             file.seek(start)
             file.write(page.data)
             file.flush()
             os.fsync(file.fileno())
-        values: dict[str, str | int] = {**position, **page.counts(start)}
+        if position_of_rest is not None and page.taken < len(items):
+            position = position_of_rest
+        values: dict[str, str | int] = {**position, **self._counts(page, start)}
         if "offset" in values:
             values["offset"] = int(values["offset"]) + page.taken
         with _explain(self._state), self._db:
@@ -252,22 +249,21 @@ class Store(Closing):
             )
         return Added(len(page.ids), page.taken)
 
+    def _counts(self, page: Page, start: int) -> dict[str, str | int]:
+        counts: dict[str, str | int] = {
+            "bytes": start + len(page.data),
+            "records": self.records + len(page.ids),
+            "again": self.number("again") + page.again,
+            "empty": self.number("empty") + page.empty,
+        }
+        if page.data:
+            counts["tail"] = f"{start} {sha256(page.data)}"
+        return counts
+
     def has(self, record_id: str) -> bool:
         """Whether a record is there."""
         found = self._db.execute("SELECT 1 FROM seen WHERE id = ?", (record_id,)).fetchone()
         return found is not None
-
-    def line(self, item: Mapping[str, Any]) -> bytes:
-        """Spell a record as a line, without secrets and half characters."""
-        text = json.dumps(item, ensure_ascii=False, allow_nan=False)
-        return self._hide(_whole(text)).encode() + b"\n"
-
-    def identify(self, item: Mapping[str, Any], line: bytes) -> str:
-        """Return what tells a record from others: its id, or the hash of its line."""
-        for path in IDS["id"]:
-            if (found := read_id(look_up(item, path))) is not None:
-                return self._hide(_whole(found))
-        return "sha256:" + _digest(line)
 
     def finish(self, reason: str) -> Path:
         """End collection: the file appears under its name.
@@ -302,59 +298,7 @@ class Store(Closing):
         self.out.replace(self._part)
         sync_folder(self.out.parent)
         self.put(ended=None)
-        self._file = self._cut(self._part.open("r+b"))
-
-
-class _Page:
-    """Lines of one page and the ids behind them."""
-
-    def __init__(self, store: Store, limit: int | None) -> None:
-        self._store, self._limit = store, limit
-        self.data = bytearray()
-        self.ids: list[str] = []
-        self._here: set[str] = set()
-        self.taken = self._again = self._empty = self._last = 0
-        self._before = store.records
-
-    @property
-    def records(self) -> int:
-        return self._before + len(self.ids)
-
-    def take(self, item: Any) -> None:  # noqa: ANN401 - whatever a server sends
-        self.taken += 1
-        if not isinstance(item, dict) or not item.keys() - _NO_RECORD:
-            self._empty += 1
-            return
-        line = self._store.line(item)
-        one = self._store.identify(item, line)
-        if one in self._here or self._store.has(one):
-            self._again += 1
-            return
-        self._here.add(one)
-        self.ids.append(one)
-        self.data += line
-
-    def counts(self, start: int) -> dict[str, str | int]:
-        store = self._store
-        counts: dict[str, str | int] = {}
-        if self.data:
-            counts["tail"] = f"{start} {_digest(self.data)}"
-        return {
-            **counts,
-            "bytes": start + len(self.data),
-            "records": self.records,
-            "again": store.number("again") + self._again,
-            "empty": store.number("empty") + self._empty,
-        }
-
-
-def _whole(text: str) -> str:
-    """Return a text in which halves of characters, which no file can hold, are marked as lost."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def _digest(data: bytes | bytearray) -> str:
-    return hashlib.sha256(data).hexdigest()
+        self._file = self._cut()
 
 
 def _other(out: Path, there: dict[str, str], asked: dict[str, str]) -> str:

@@ -53,10 +53,10 @@ def open_client(
         )
     try:
         from apify_client import ApifyClient
-    except ImportError:
-        raise MissingExtraError("apify-client", "collect", "Collecting from Apify") from None
-    from loragraft.dataset.collect.sending import Transport
 
+        from loragraft.dataset.collect.sending import Transport
+    except ImportError:  # it is missing, or older than version 3
+        raise MissingExtraError("apify-client", "collect", "Collecting from Apify") from None
     transport = Transport(secret, retry or Retry(attempts=8, first=0.5, longest=60.0), note)
     return ApifyClient.with_custom_http_client(
         token=secret.reveal(), api_url=url, http_client=transport
