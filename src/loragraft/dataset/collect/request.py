@@ -13,6 +13,9 @@ from loragraft.adapter.fetch.retry import Retry
 PAGE = 250
 """Items of a page: a checkpoint each, and about two megabytes of tweets."""
 
+POLL_SECONDS = 5.0
+SETTLE_SECONDS = 2.0
+
 SUCCEEDED, TARGET, COST = "SUCCEEDED", "target reached", "cost limit reached"
 """Why collection is over: as the run ended, or as we ended it."""
 
@@ -30,8 +33,8 @@ class Pace:
         sleep: What waits.
     """
 
-    poll: float = 5.0
-    settle: float = 2.0
+    poll: float = field(default_factory=lambda: POLL_SECONDS)
+    settle: float = field(default_factory=lambda: SETTLE_SECONDS)
     settled: int = 15
     retry: Retry | None = None
     sleep: Callable[[float], object] = field(default=time.sleep, repr=False)

@@ -148,10 +148,10 @@ def _told(progress: Progress, hide: Callable[[str], str]) -> Iterator[list[str]]
     """Let what twscrape says go to the progress; yield its warnings as they come."""
     os.environ.setdefault("TWS_TELEMETRY", "0")  # before it is imported
     try:
-        import twscrape.logger  # it puts its own handler there, which ours replaces
+        import twscrape  # noqa: F401 - it puts its own handler there, which ours replaces
+        from loguru import logger
     except ImportError:
         raise MissingExtraError("twscrape", "twscrape", "Collecting by twscrape") from None
-    logger = twscrape.logger.logger
     troubles: list[str] = []
 
     def take(message: Any) -> None:  # noqa: ANN401 - loguru's own
