@@ -10,7 +10,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from loragraft.cli import dataset_leaks as cli
 from loragraft.cli.main import main
+from loragraft.dataset.leaks import evidence, find
+from loragraft.dataset.leaks.report import EVIDENCE_SHARED, KINDS, NEXT_STEPS
+from loragraft.dataset.split import load
 from loragraft.dataset.split.write import plan_split, write_split
 from tests.dataset.leaks.records import TEST, TRAIN, planted, qa, reply, write_rows, write_splits
 
@@ -52,7 +56,7 @@ def test_a_leak_is_shown_with_both_texts(leaking: list[str]) -> None:
     assert result.stdout.count(TRAIN[1]["question"]) == 2
     assert "test, x9" in result.stdout
     assert "1 (20.0%)" in result.stdout
-    assert result.stdout.endswith("Leaks: 1 exact.\n")
+    assert "\nLeaks: 1 exact.\n" in result.stdout
 
 
 def test_strict_exits_with_1_and_shows_as_much(leaking: list[str]) -> None:
@@ -134,8 +138,8 @@ def test_a_corpus_and_a_training_text(clean: list[str], tmp_path: Path) -> None:
     )
     result = run(*clean, "--corpus", papers, "--training-text", papers, "--strict")
     assert result.exit_code == 1
-    assert result.stdout.endswith(
-        "Leaks: 1 test-question-in-training-text, 1 test-question-in-corpus.\n"
+    assert (
+        "\nLeaks: 1 test-question-in-training-text, 1 test-question-in-corpus.\n" in result.stdout
     )
 
 
@@ -187,3 +191,17 @@ def test_help_imports_nothing_heavy() -> None:
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_to_do_is_said(leaking: list[str]) -> None:
+    result = run(*leaking)
+    assert "exact: Take one of the two out: dataset curate" in result.stdout
+    assert all(len(line) <= 80 for line in result.stdout.splitlines()[-4:])
+
+
+def test_the_options_say_what_the_library_does() -> None:
+    assert find.NEAR == cli.DEFAULT_NEAR
+    assert find.LEAST_NEAR == cli.LEAST_NEAR
+    assert evidence.CORPUS_USES == cli.CORPUS_USES
+    assert load.DEFAULT_FOLDER == cli.SPLITS
+    assert set(KINDS) - set(NEXT_STEPS) == {EVIDENCE_SHARED}

@@ -144,8 +144,11 @@ def _write(page: Path, report: LeakReport, title: str) -> None:
 
 
 def _print_report(report: LeakReport, limit: int) -> None:
+    from textwrap import fill
+
     from loragraft.chat.cleaning import clean
     from loragraft.cli.output import print_table, print_warnings
+    from loragraft.dataset.leaks.report import FAILING, NEXT_STEPS
 
     sizes = ", ".join(f"{count:,} in {clean(name)}" for name, count in report.records.items())
     how = f"words or meaning ({clean(report.embedder)})" if report.embedder else "words"
@@ -168,6 +171,8 @@ def _print_report(report: LeakReport, limit: int) -> None:
             click.echo(f"... and {count.found - limit:,} more: {count.kind}, {count.severity}\n")
     print_warnings(report.unchecked)
     click.echo(report.verdict)
+    for kind in dict.fromkeys(c.kind for c in report.counts if c.severity in FAILING):
+        click.echo(fill(f"{kind}: {NEXT_STEPS[kind]}", WIDTH, subsequent_indent="  "))
 
 
 def _share(count: Count, name: str, report: LeakReport) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from loragraft.dataset.leaks import find
 from loragraft.dataset.leaks.find import find_leaks
 from loragraft.dataset.leaks.report import (
     ANSWER,
@@ -220,6 +221,41 @@ def test_a_broken_record_is_named_with_its_line(tmp_path: Path) -> None:
     write_rows(splits["test"], [*TEST, {"id": "x9", "kind": "qa", "task_type": "fact"}])
     with pytest.raises(InputError, match=r"test\.jsonl.*line 5"):
         find_leaks(splits)
+
+
+def test_an_empty_split_is_said_and_an_empty_set_refused(tmp_path: Path) -> None:
+    report = find_leaks(write_splits(tmp_path, {"train": TRAIN, "val": [], "test": TEST}))
+    assert report.clean
+    assert "val holds no records." in report.unchecked
+    with pytest.raises(InputError, match="hold no records"):
+        find_leaks(write_splits(tmp_path, {"train": [], "test": []}))
+
+
+def test_a_pipe_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no regular file"):
+        find_leaks({"train": tmp_path})
+
+
+def test_a_file_that_changes_meanwhile_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splits = write_splits(tmp_path, planted())
+
+    def shorten(*_: object) -> None:
+        write_rows(splits["test"], TEST[:1])
+
+    monkeypatch.setattr(find, "find_same", shorten)
+    with pytest.raises(InputError, match=r"test\.jsonl was changed while it was read"):
+        find_leaks(splits)
+
+
+def test_endless_texts_are_compared_by_what_they_share(tmp_path: Path) -> None:
+    text = " ".join(f"word{n}" for n in range(3000))
+    splits = {
+        "train": [reply("a", f"{text} and a first end", "x"), reply("c", text[::-1], "x")],
+        "test": [reply("b", f"one beginning and {text}", "x")],
+    }
+    assert only(find_leaks(write_splits(tmp_path, splits))) == (NEAR, "b", "a")
 
 
 def test_no_split_at_all() -> None:

@@ -25,6 +25,8 @@ MOST_WORDS = 256
 hashes, so that two long texts are still compared by what they share (Broder's bottom-k sketch)."""
 MOST_ANSWERS = 16
 """Accepted answers of a record that are kept, and words of each."""
+LONGEST_ANSWER = 2_000
+"""Characters in which these words are looked for."""
 _BEHIND = ("train", "training")
 _BEFORE = ("val", "valid", "validation", "dev")
 
@@ -106,8 +108,9 @@ class Columns:
         numbers = self.of(split)
         path = self.paths[split]
         found = _records(path)
-        for number, (start, record, values) in zip(numbers, found, strict=False):
-            if self.starts[number] != start or self.ids[number] != record.id:
+        for number in numbers:
+            start, record, values = next(found, (-1, None, {}))
+            if record is None or self.starts[number] != start or self.ids[number] != record.id:
                 raise InputError(f"{path} was changed while it was read. Run the command again.")
             yield number, record, values
 
@@ -189,7 +192,9 @@ def _filled(
     columns: Columns, progress: Progress, shared: sides.SharedTexts | None = None
 ) -> Columns:
     for name, path in zip(columns.splits, columns.paths, strict=True):
-        size = path.stat().st_size if path.is_file() else 0
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path} is no regular file; its records are read several times.")
+        size = path.stat().st_size if path.exists() else 0
         progress.begin(f"Reading {name}", size)
         position, seen = 0, set[str]()
         for start, record, _ in _records(path):
@@ -230,7 +235,10 @@ def _add(columns: Columns, start: int, record: TaskRecord) -> None:
     _add_words(columns, text)
     columns.names.append(names(text))
     columns.asks.append(isinstance(record, Qa))
-    given = (" ".join(words(a)[:MOST_ANSWERS]) for a in answered(record)[:MOST_ANSWERS])
+    given = (
+        " ".join(words(text[:LONGEST_ANSWER])[:MOST_ANSWERS])
+        for text in answered(record)[:MOST_ANSWERS]
+    )
     answers = tuple(dict.fromkeys(a for a in given if a))
     columns.answers.append(answers)
     columns.whole.append(sides.digest("\0".join((text, *answers)) if columns.asks[-1] else text))

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 1024
 """Questions that are embedded, and compared, at a time."""
+LONGEST = 20_000
+"""Characters of a question that are embedded: more than any model here reads."""
 _CLOSEST = 8
 """Questions of another split that are looked at for one question: where the closest ask for
 something else (a series of questions about one thing after the other), a farther one may not."""
@@ -112,7 +114,7 @@ class _Vectors:
                 text = question(record, columns.shared)
                 if number in wanted and text.strip():
                     numbers.append(number)
-                    waiting.append(text)
+                    waiting.append(text[:LONGEST])
                     width = embed() if len(waiting) == _AT_ONCE else width
             width = embed() if waiting else width
         progress.end()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 from itertools import groupby
 
-from loragraft.dataset.leaks.report import FAILING, KINDS, SEVERITIES, Leak, LeakReport
+from loragraft.dataset.leaks.report import FAILING, KINDS, NEXT_STEPS, SEVERITIES, Leak, LeakReport
 
 TEMPLATE = "leaks.html.jinja"
 MOST_ON_PAGE = 200
@@ -31,6 +31,7 @@ def render_page(report: LeakReport, title: str) -> str:
         kinds=KINDS,
         severities=SEVERITIES,
         failing=FAILING,
+        steps=NEXT_STEPS,
         most=MOST_ON_PAGE,
     )
 

@@ -33,6 +33,23 @@ KINDS: Mapping[str, str] = {
 }
 """What is looked for, in the order of a report."""
 
+NEXT_STEPS: Mapping[str, str] = {
+    SAME_ID: "Give each record an id of its own, or take the copy out; then split again.",
+    EXACT: "Take one of the two out: dataset curate with the rule exact_duplicates; split again. "
+    "Of many replies to one post, give the post as paper_id and split with --group-by paper_id.",
+    NORMALISED: "Take one of the two out: dataset curate with the rule exact_duplicates; split "
+    "again.",
+    NEAR: "Take one of the two out: dataset curate with the rules near_duplicates and "
+    "semantic_duplicates; split again.",
+    ANSWER: "Reword one of the two questions, or take it out; split again.",
+    TRAINING_TEXT: "Train without the text, or test without the question.",
+    CORPUS: "Take the document out of the corpus, or the question out of the test.",
+    EVIDENCE_TEXT: "Train without the text, or do not call the test closed-book.",
+    EVIDENCE_CORPUS: "A corpus for retrieval must hold the documents that the evidence names; one "
+    "that is trained on must not.",
+}
+"""What to do about a leak or a gap of a kind."""
+
 SEVERITIES: Mapping[str, str] = {
     "leak": "what is tested was seen",
     "gap": "what is tested cannot be found",

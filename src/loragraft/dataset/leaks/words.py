@@ -21,6 +21,9 @@ _STOP = (
     "they this those to under up was we were what when where which while who whom whose why will "
     "with would yes you your"
 )
+LONGEST = 20_000
+"""Characters in which names are looked for."""
+
 STOP_WORDS = frozenset(_STOP.split())
 """Words that stand in any English question. Other languages need none: rare words count most."""
 
@@ -59,8 +62,10 @@ def drawn_by(number: int) -> int:
 def names(text: str) -> frozenset[int]:
     """Return numbers of what a question is about by name: names, numbers, formulas.
 
-    A word with a digit, or with a capital anywhere but at the beginning of a sentence.
+    A word with a digit, or with a capital anywhere but at the beginning of a sentence; of an
+    endless text, in its beginning.
     """
+    text = text[:LONGEST]
     begins = {found.end() for found in _SENTENCE.finditer(text)}
     found: set[int] = set()
     for word in re.finditer(r"[\w.\-]+", text):
