@@ -82,10 +82,11 @@ def band_keys(texts: Shingles, shape: Bands) -> NDArray[np.int64]:
     keys = np.zeros((count, shape.bands), np.uint64)
     if not len(filled):
         return keys.view(np.int64)
+    values = texts.hashes.astype(np.uint64)
     for band in range(shape.bands):
         key = np.full(len(filled), band + 1, np.uint64)
         for row in range(shape.rows):
-            hashes = texts.hashes * factors[band * shape.rows + row]
+            hashes = values * factors[band * shape.rows + row]
             hashes ^= hashes >> np.uint64(32)
             key = mixed(key + np.minimum.reduceat(hashes, starts) * joins[row])
         keys[filled, band] = key

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from loragraft.dataset.near.shingles import Shingles
+
 MOST_OF_A_KEY = 100
 """Texts that are found by one key. More share it where texts are made from one pattern; a duplicate
 shares several keys, so it is still found by another."""
@@ -50,29 +52,27 @@ class MinHashKeys:
         self._texts, self._keys = table(name, "texts"), table(name, "keys")
         self._store.execute(
             f"CREATE TABLE IF NOT EXISTS {self._texts} "
-            "(row INTEGER PRIMARY KEY, id TEXT NOT NULL, text TEXT NOT NULL)"
+            "(row INTEGER PRIMARY KEY, id TEXT NOT NULL, hashes BLOB NOT NULL)"
         )
         self._store.execute(
             f"CREATE TABLE IF NOT EXISTS {self._keys} "
             "(key INTEGER, row INTEGER, PRIMARY KEY (key, row)) WITHOUT ROWID"
         )
-        self._batch = _Batch((), [], [], {}, 0)
+        self._leave()
 
     def begin(self, ids: Sequence[str], texts: Sequence[str]) -> None:
-        """Take a batch: make its keys, and read what was kept under any of them."""
+        """Take a batch: make its keys, and compare it with what was kept under any of them."""
         from loragraft.dataset.near.bands import band_keys
         from loragraft.dataset.near.shingles import shingles
 
         plain = [normalise(text) for text in texts]
         pieces = shingles(plain)
         keys = band_keys(pieces, self._shape).tolist()
-        own = [pieces.of(number) for number in range(len(plain))]
-        for number, text in enumerate(plain):
-            keys[number] = keys[number] if text else []
+        keys = [of_text if text else [] for of_text, text in zip(keys, plain, strict=True)]
         rows = self._store.execute(f"SELECT max(row) FROM {self._texts}").fetchone()[0]
-        self._batch = _Batch(ids, plain, own, self._under(keys), 0 if rows is None else rows + 1)
-        self._batch.keys = keys
-        self._load({row for key in keys for row, _ in self._batch.candidates(key)})
+        next_row = 0 if rows is None else rows + 1
+        self._batch = _Batch(ids, pieces, keys, self._under(keys), next_row)
+        self._compare()
 
     def _under(self, keys: Sequence[Sequence[int]]) -> dict[int, list[int]]:
         """Return the rows kept under each key, the earliest first."""
@@ -84,30 +84,33 @@ class MinHashKeys:
                 rows[key].append(row)
         return rows
 
-    def _load(self, rows: set[int]) -> None:
-        """Read the texts that those of the batch are compared with."""
-        from loragraft.dataset.near.shingles import shingles
+    def _compare(self) -> None:
+        """Compare the batch with what was kept before it."""
+        import numpy as np
 
-        found: list[tuple[int, str, str]] = []
-        for part in _parts(sorted(rows)):
+        from loragraft.dataset.near.shingles import gathered, jaccard
+
+        batch = self._batch
+        near = [batch.candidates(number) for number in range(len(batch.keys))]
+        places: dict[int, int] = {}
+        blobs: list[NDArray[np.uint32]] = []
+        for part in _parts(sorted({row for rows in near for row in rows})):
             marks = ",".join("?" * len(part))
-            query = f"SELECT row, id, text FROM {self._texts} WHERE row IN ({marks})"
-            found += self._store.execute(query, part)
-        pieces = shingles([text for _, _, text in found])
-        for number, (row, id_, _) in enumerate(found):
-            self._batch.known[row] = (id_, pieces.of(number))
+            query = f"SELECT row, id, hashes FROM {self._texts} WHERE row IN ({marks})"
+            for row, id_, blob in self._store.execute(query, part):
+                places[row], batch.names[row] = len(blobs), id_
+                blobs.append(np.frombuffer(blob, "<u4").astype(np.uint32, copy=False))
+        pairs = [(number, places[row]) for number, rows in enumerate(near) for row in rows]
+        scores = iter(jaccard(batch.pieces, gathered(blobs), pairs))
+        for number, rows in enumerate(near):
+            batch.scores[number] = {row: next(scores) for row in rows}
 
     def find(self, number: int) -> Duplicate | None:
         """Return the kept text that is most like one of the batch; of equals, the earliest."""
-        from loragraft.dataset.near.shingles import jaccard
-
         batch, best = self._batch, (0.0, 0)
-        for row, _ in batch.candidates(batch.keys[number]):
-            score = jaccard(batch.own[number], batch.known[row][1])
+        for row, score in batch.scored(number).items():
             best = max(best, (score, -row))
-        if best[0] < self._threshold:
-            return None
-        return Duplicate(batch.known[-best[1]][0], best[0])
+        return Duplicate(batch.names[-best[1]], best[0]) if best[0] >= self._threshold else None
 
     def keep(self, number: int) -> None:
         """Remember a text."""
@@ -116,9 +119,16 @@ class MinHashKeys:
     def end(self) -> None:
         """Write what was kept."""
         batch = self._batch
-        self._store.executemany(f"INSERT INTO {self._texts} VALUES (?, ?, ?)", batch.new_texts)
+        rows = [
+            (row, batch.names[row], batch.pieces.of(number).astype("<u4").tobytes())
+            for row, number in batch.kept.items()
+        ]
+        self._store.executemany(f"INSERT INTO {self._texts} VALUES (?, ?, ?)", rows)
         self._store.executemany(f"INSERT INTO {self._keys} VALUES (?, ?)", sorted(batch.new_keys))
-        self._batch = _Batch((), [], [], {}, 0)
+        self._leave()
+
+    def _leave(self) -> None:
+        self._batch = _Batch((), None, [], {}, 0)
 
 
 class _Batch:
@@ -127,34 +137,57 @@ class _Batch:
     def __init__(
         self,
         ids: Sequence[str],
-        texts: list[str],
-        own: list[NDArray[np.uint64]],
+        pieces: Shingles | None,
+        keys: list[list[int]],
         under: dict[int, list[int]],
         next_row: int,
     ) -> None:
         """Begin with the row that the next kept text gets."""
-        self.ids, self.texts, self.own, self.under = ids, texts, own, under
-        self.keys: list[list[int]] = []
-        self.known: dict[int, tuple[str, NDArray[np.uint64]]] = {}
-        self.new_texts: list[tuple[int, str, str]] = []
+        self.ids, self.keys, self._under, self._next = ids, keys, under, next_row
+        self._pieces = pieces
+        self.names: dict[int, str] = {}
+        self.kept: dict[int, int] = {}
         self.new_keys: list[tuple[int, int]] = []
-        self._next = next_row
+        self.scores: dict[int, dict[int, float]] = {}
+        self._fresh: set[int] = set()
 
-    def candidates(self, keys: Sequence[int]) -> list[tuple[int, int]]:
-        """Return rows with how many keys they share, those that share the most first."""
-        shared = Counter(row for key in keys for row in self.under[key])
-        return sorted(shared.items(), key=lambda item: (-item[1], item[0]))[:MOST_COMPARED]
+    @property
+    def pieces(self) -> Shingles:
+        """The texts' shingles."""
+        assert self._pieces is not None
+        return self._pieces
+
+    def candidates(self, number: int) -> list[int]:
+        """Return the rows that share the most keys with a text, of equals the earliest."""
+        shared = Counter(row for key in self.keys[number] for row in self._under[key])
+        order = sorted(shared.items(), key=lambda item: (-item[1], item[0]))
+        return [row for row, _ in order[:MOST_COMPARED]]
+
+    def scored(self, number: int) -> dict[int, float]:
+        """Return the scores of a text's candidates, those of the batch among them."""
+        from loragraft.dataset.near.shingles import gathered, jaccard
+
+        known = self.scores[number]
+        if self._fresh.isdisjoint(self.keys[number]):
+            return known
+        rows = self.candidates(number)
+        new = [row for row in rows if row not in known]
+        own = gathered([self.pieces.of(number)])
+        others = gathered([self.pieces.of(self.kept[row]) for row in new])
+        scores = jaccard(own, others, [(0, place) for place in range(len(new))])
+        known.update(zip(new, scores, strict=True))
+        return {row: known[row] for row in rows}
 
     def keep(self, number: int) -> None:
         """Remember a text, under as many of its keys as have room."""
         if not self.keys[number]:
             return
         row, self._next = self._next, self._next + 1
-        self.known[row] = (self.ids[number], self.own[number])
-        self.new_texts.append((row, self.ids[number], self.texts[number]))
+        self.kept[row], self.names[row] = number, self.ids[number]
         for key in self.keys[number]:
-            if len(self.under[key]) < MOST_OF_A_KEY:
-                self.under[key].append(row)
+            if len(self._under[key]) < MOST_OF_A_KEY:
+                self._under[key].append(row)
+                self._fresh.add(key)
                 self.new_keys.append((key, row))
 
 

@@ -68,11 +68,11 @@ def alike(
         own = shingles(a[first : first + _AT_ONCE])
         near = list(index.sharing(band_keys(own, shape)))
         other, place = _read(b, near)
-        for number, rows in enumerate(near):
-            for row in rows:
-                score = jaccard(own.of(number), other.of(place[row]))
-                if score >= threshold:
-                    yield first + number, row, score
+        pairs = [(number, row) for number, rows in enumerate(near) for row in rows]
+        scores = jaccard(own, other, [(number, place[row]) for number, row in pairs])
+        for (number, row), score in zip(pairs, scores, strict=True):
+            if score >= threshold:
+                yield first + number, row, score
         on_done(len(near))
 
 

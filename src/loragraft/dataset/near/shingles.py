@@ -5,7 +5,8 @@ Characters rather than words, so that texts without spaces between words are com
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -19,6 +20,9 @@ WIDTH = 5
 LONGEST = 20_000
 """Characters of a text that are compared: texts that are alike so far are alike."""
 
+_AT_ONCE = 1_000_000
+"""Shingles of pairs that are compared at a time."""
+
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -26,14 +30,15 @@ class Shingles(NamedTuple):
     """The shingles of several texts, one text after the other.
 
     Attributes:
-        hashes: Different ones of each text in ascending order, uint64.
+        hashes: Different ones of each text in ascending order, uint32. Of two texts' five-character
+            pieces, one in millions has the hash of another.
         starts: Where each text's begin, and the end of the last; int64, shape [texts + 1].
     """
 
-    hashes: NDArray[np.uint64]
+    hashes: NDArray[np.uint32]
     starts: NDArray[np.int64]
 
-    def of(self, number: int) -> NDArray[np.uint64]:
+    def of(self, number: int) -> NDArray[np.uint32]:
         """Return one text's."""
         return self.hashes[self.starts[number] : self.starts[number + 1]]
 
@@ -58,33 +63,90 @@ def shingles(texts: Sequence[str]) -> Shingles:
     counts = np.maximum(lengths - (WIDTH - 1), 0)
     total = int(counts.sum())
     firsts = np.cumsum(lengths) - lengths
-    offsets = np.arange(total) - np.repeat(np.cumsum(counts) - counts, counts)
+    offsets = np.arange(total, dtype=np.int64) - np.repeat(np.cumsum(counts) - counts, counts)
     places = np.repeat(firsts, counts) + offsets
     return _distinct(_hashes(codes.astype(np.uint64), places), counts)
 
 
-def _hashes(codes: NDArray[np.uint64], places: NDArray[np.int64]) -> NDArray[np.uint64]:
+def _hashes(codes: NDArray[np.uint64], places: NDArray[np.int64]) -> NDArray[np.uint32]:
     values = np.zeros(len(places), np.uint64)
     for step in range(WIDTH):
         values = values * _BASE + codes[places + step] + np.uint64(1)
-    return mixed(values)
+    hashes: NDArray[np.uint32] = (mixed(values) >> np.uint64(32)).astype(np.uint32)
+    return hashes
 
 
-def _distinct(hashes: NDArray[np.uint64], counts: NDArray[np.int64]) -> Shingles:
+def _distinct(hashes: NDArray[np.uint32], counts: NDArray[np.int64]) -> Shingles:
     """Sort each text's hashes and drop the doubled ones."""
-    owners = np.repeat(np.arange(len(counts)), counts)
-    order = np.lexsort((hashes, owners))
-    hashes = hashes[order]  # owners stay as they are: they were in order
+    bounds = [0, *np.cumsum(counts).tolist()]
+    for first, last in itertools.pairwise(bounds):
+        hashes[first:last].sort()
     new = np.ones(len(hashes), bool)
-    new[1:] = (hashes[1:] != hashes[:-1]) | (owners[1:] != owners[:-1])
-    starts = np.zeros(len(counts) + 1, np.int64)
-    np.cumsum(np.bincount(owners[new], minlength=len(counts)), out=starts[1:])
-    return Shingles(hashes[new], starts)
+    new[1:] = hashes[1:] != hashes[:-1]
+    new[[first for first in bounds[:-1] if first < len(hashes)]] = True
+    before = np.zeros(len(hashes) + 1, np.int64)
+    np.cumsum(new, out=before[1:])
+    return Shingles(hashes[new], before[bounds])
 
 
-def jaccard(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> float:
-    """Return what share of two texts' shingles is in both; of nothing, 0."""
-    if not len(a) or not len(b):
-        return 0.0
-    both = len(np.intersect1d(a, b, assume_unique=True))
-    return both / (len(a) + len(b) - both)
+def gathered(parts: Sequence[NDArray[np.uint32]]) -> Shingles:
+    """Return texts' own shingles, one text after the other."""
+    starts = np.zeros(len(parts) + 1, np.int64)
+    np.cumsum([len(part) for part in parts], out=starts[1:])
+    return Shingles(np.concatenate(parts) if parts else np.zeros(0, np.uint32), starts)
+
+
+def jaccard(a: Shingles, b: Shingles, pairs: Sequence[tuple[int, int]]) -> list[float]:
+    """Return for pairs of a text of each what share of their shingles is in both.
+
+    Of a pair in which one has none, 0. Memory holds a million shingles at a time.
+    """
+    known = np.unique(a.hashes)
+    if not len(known) or not len(b.hashes):
+        return [0.0] * len(pairs)
+    owners = np.repeat(np.arange(len(a.starts) - 1, dtype=np.int64), np.diff(a.starts))
+    own = owners * len(known) + np.searchsorted(known, a.hashes)  # ascending, as they stand
+    ranks = np.minimum(np.searchsorted(known, b.hashes), len(known) - 1)
+    ranks[known[ranks] != b.hashes] = -1
+    sizes = np.diff(a.starts), np.diff(b.starts)
+    found: list[float] = []
+    for part in _bounded(pairs, sizes[1]):
+        rows, columns = np.array(part, np.int64).reshape(-1, 2).T
+        both = _shared(own, ranks, b.starts, (rows, columns), len(known))
+        either = np.maximum(sizes[0][rows] + sizes[1][columns] - both, 1)
+        found += (both / either).tolist()
+    return found
+
+
+def _bounded(
+    pairs: Sequence[tuple[int, int]], sizes: NDArray[np.int64]
+) -> Iterator[Sequence[tuple[int, int]]]:
+    """Yield pairs, as many at a time as together have a million shingles."""
+    first = total = 0
+    for number, (_, column) in enumerate(pairs):
+        total += int(sizes[column])
+        if total > _AT_ONCE and number > first:
+            yield pairs[first:number]
+            first, total = number, int(sizes[column])
+    if first < len(pairs):
+        yield pairs[first:]
+
+
+def _shared(
+    own: NDArray[np.int64],
+    ranks: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    pairs: tuple[NDArray[np.int64], NDArray[np.int64]],
+    width: int,
+) -> NDArray[np.int64]:
+    """Count for each pair the shingles of its second text that its first has."""
+    rows, columns = pairs
+    lengths = starts[columns + 1] - starts[columns]
+    total = int(lengths.sum())
+    offsets = np.arange(total, dtype=np.int64) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    values = ranks[np.repeat(starts[columns], lengths) + offsets]
+    owners = np.repeat(np.arange(len(rows), dtype=np.int64), lengths)[values >= 0]
+    keys = rows[owners] * width + values[values >= 0]
+    places = np.minimum(np.searchsorted(own, keys), len(own) - 1)
+    counts: NDArray[np.int64] = np.bincount(owners[own[places] == keys], minlength=len(rows))
+    return counts
