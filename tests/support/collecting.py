@@ -41,7 +41,7 @@ class Notes:
 
 def rows(path: Path) -> list[dict[str, Any]]:
     """Return the records of a file."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
 def fast() -> Any:  # noqa: ANN401 - loragraft is imported where it is used, for the coverage of forks

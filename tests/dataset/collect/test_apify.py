@@ -289,6 +289,43 @@ def test_an_unknown_actor_or_folder_is_told(apify: ApifyServer, out: Path) -> No
         collect(apify.url, out.parent)
 
 
+@pytest.mark.parametrize("name", ["a b/c", "..", "a/../b", "a/b/c", "../runs?x", "ä/b", "a/"])
+def test_a_name_that_would_lead_elsewhere_is_refused(
+    apify: ApifyServer, out: Path, name: str
+) -> None:
+    with pytest.raises(InputError, match="is no actor's name"):
+        collect(apify.url, out, actor=name)
+    with pytest.raises(InputError, match="is no run's id"):
+        collect(apify.url, out, actor=None, run_input={}, run_id=name)
+    assert apify.requests == []
+
+
+def test_numbers_that_json_lacks_become_null(apify: ApifyServer, out: Path) -> None:
+    apify.items = [{"id": 1, "a": [float("nan")], "b": {"c": float("inf")}}]
+    collect(apify.url, out)
+    assert rows(out) == [{"id": 1, "a": [None], "b": {"c": None}}]
+
+
+def test_answers_nested_without_end_are_told(apify: ApifyServer, out: Path) -> None:
+    apify.items = tweets(1)
+    deep = b"[" * 100_000 + b"]" * 100_000
+    apify.hooks.append(lambda r: (200, {}, deep) if r.path.endswith("/items") else None)
+    with pytest.raises(UnavailableError, match="otherwise than apify-client expects"):
+        collect(apify.url, out)
+
+
+def test_what_is_counted_and_never_listed_is_told(apify: ApifyServer, out: Path) -> None:
+    apify.items, apify.options = tweets(7), {"lag": 99}
+    progress = Notes()
+    assert collect(apify.url, out, progress=progress).records == 0
+    assert "Apify counts 7 items and lists 0" in progress.notes[0]
+
+
+def test_a_name_that_no_file_can_have_is_told(apify: ApifyServer, out: Path) -> None:
+    with pytest.raises(InputError, match="Nothing can be written to"):
+        collect(apify.url, out.with_name("x" * 400))
+
+
 def test_nobody_there_is_told(out: Path) -> None:
     with pytest.raises(UnavailableError, match="Apify cannot be reached: ConnectError"):
         collect("http://127.0.0.1:9", out)

@@ -14,7 +14,7 @@ from loragraft.dataset.collect.cost import PER_RESULT, Estimate, dollars, estima
 from loragraft.dataset.collect.request import COST, TARGET, ApifyRequest, CollectReport, Pace
 from loragraft.dataset.collect.runs import Actor, Page, Run, Runs
 from loragraft.dataset.collect.secret import Secret
-from loragraft.dataset.collect.store import Store, state_path
+from loragraft.dataset.collect.store import Store, explained_output, state_path
 from loragraft.dataset.collect.transport import API, open_client
 from loragraft.errors import CheckFailedError, InputError, LoragraftError, UnavailableError
 
@@ -50,9 +50,7 @@ def collect_apify(
     refuse_key(secret, request)
     runs = Runs(open_client(secret, url, retry=pace.retry, note=progress.note), secret)
     out = request.out
-    if not out.parent.is_dir():
-        raise InputError(f"The folder {out.parent} does not exist. Make it, or choose another.")
-    with hold_lock(out.with_name(f".{out.name}.lock")):
+    with explained_output(out), hold_lock(out.with_name(f".{out.name}.lock")):
         resume = request.resume or request.add
         with Store(out, {"source": "apify"}, resume=resume, replace=request.replace,
                    hide=secret.hide) as store:  # fmt: skip
@@ -173,7 +171,7 @@ class _Collection:
         if (known := store.get("starting")) is not None:
             lost = runs.find_lost(actor, request.run_input, json.loads(known))
             if lost is not None:
-                self._progress.note(f"The run {lost.id} was started before: going on with it.")
+                self._progress.note(f"The run {lost.id!r} was started before: going on with it.")
                 return lost
         cost = estimate(actor.prices, self._wanted())
         check_cost(cost, request.max_cost)
@@ -224,6 +222,7 @@ class _Collection:
             elif not run.finished:
                 self._pace.sleep(self._pace.poll)
             elif looks > self._last_look(page):
+                self._tell_missing(page)
                 return run.status
             else:
                 looks += 1
@@ -232,6 +231,13 @@ class _Collection:
     def _last_look(self, page: Page) -> int:
         """Return how many looks a finished run gets: more while it announces more."""
         return self._pace.settled if page.total > self._store.number("offset") else 0
+
+    def _tell_missing(self, page: Page) -> None:
+        if page.total > (offset := self._store.number("offset")):
+            self._progress.note(
+                f"Apify counts {page.total:,} items and lists {offset:,}: the others may be listed "
+                f"later. --replace with --run {self._store.get('run')} reads the run anew."
+            )
 
     def _take(self, page: Page) -> None:
         store = self._store
@@ -307,6 +313,7 @@ def stop_run(out: Path, secret: Secret, *, url: str = API) -> Run:
     if not state_path(out).exists():
         raise none
     with (
+        explained_output(out),
         hold_lock(out.with_name(f".{out.name}.lock")),
         Store(out, {"source": "apify"}, resume=True, hide=secret.hide) as store,
     ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -71,7 +72,7 @@ class Page:
         self.data += line
 
     def _line(self, item: Mapping[str, Any]) -> bytes:
-        text = json.dumps(item, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(_finite(item), ensure_ascii=False, allow_nan=False)
         return self._hide(_whole(text)).encode() + b"\n"
 
     def _identify(self, item: Mapping[str, Any], line: bytes) -> str:
@@ -80,6 +81,15 @@ class Page:
             if (found := read_id(look_up(item, path))) is not None:
                 return self._hide(_whole(found))
         return "sha256:" + sha256(line)
+
+
+def _finite(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """Return a value with null for what JSON has no number for, though some servers send it."""
+    if isinstance(value, dict):
+        return {name: _finite(below) for name, below in value.items()}
+    if isinstance(value, list):
+        return [_finite(below) for below in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _whole(text: str) -> str:

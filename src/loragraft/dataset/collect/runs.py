@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 FINISHED = frozenset({"SUCCEEDED", "FAILED", "TIMED-OUT", "ABORTED"})
 CONSOLE = "https://console.apify.com/actors/runs/"
+_NAME = re.compile(r"[A-Za-z0-9_.-]*[A-Za-z0-9_-][A-Za-z0-9_.-]*([/~][A-Za-z0-9_.-]+)?")
+"""Names and ids; nothing that would lead an address elsewhere."""
 _LOOKED_AT = 20
 """Latest runs among which one that was started and not noted is looked for."""
 
@@ -93,6 +96,11 @@ class Runs:
         Raises:
             InputError: If there is none of that name.
         """
+        if not _NAME.fullmatch(name):
+            raise InputError(
+                f"{name!r} is no actor's name. Give owner/name or the id, as in the store's "
+                "address: https://apify.com/owner/name."
+            )
         with explained(self._secret):
             found = self._client.actor(name).get()
             if found is None:
@@ -109,6 +117,8 @@ class Runs:
         Raises:
             InputError: If there is none, or no longer.
         """
+        if not _NAME.fullmatch(run_id):
+            raise InputError(f"{run_id!r} is no run's id. See it at {CONSOLE}.")
         with explained(self._secret):
             found = self._client.run(run_id).get()
             if found is None:

@@ -14,6 +14,7 @@ file stays: by it ``--resume`` knows that nothing is left to do, or where anothe
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sqlite3
@@ -33,6 +34,7 @@ _TABLES = """
 CREATE TABLE seen (id TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE state (name TEXT PRIMARY KEY, value TEXT);
 """
+_CANNOT_WRITE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.EISDIR}
 SYNCHRONOUS = "FULL"
 """SQLite's own setting: a page that counts is on the disk. Tests without power cuts need less."""
 
@@ -45,6 +47,25 @@ def part_path(out: Path) -> Path:
 def state_path(out: Path) -> Path:
     """Return where a collection's position stands."""
     return out.with_name(out.name + ".collect")
+
+
+@contextmanager
+def explained_output(out: Path) -> Iterator[None]:
+    """Say in words why nothing can be written where a file shall be made.
+
+    Raises:
+        InputError: If its folder is missing or may not be written to, or its name is unfit.
+    """
+    if not out.parent.is_dir():
+        raise InputError(f"The folder {out.parent} does not exist. Make it, or choose another.")
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _CANNOT_WRITE:
+            raise
+        raise InputError(
+            f"Nothing can be written to {out}: {error.strerror}. Choose another file with -o."
+        ) from None
 
 
 class Store(Closing):

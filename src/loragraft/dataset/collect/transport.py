@@ -26,6 +26,8 @@ API = "https://api.apify.com"
 LONGEST_WAIT = 600.0
 """Seconds for which a server may make us wait at once; for longer, the person comes back."""
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
+_ODD = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What apify-client raises at answers of other shapes than it expects."""
 AGAIN = "What arrived is kept: run the same command again with --resume."
 
 
@@ -64,7 +66,10 @@ def open_client(
 
 
 def _check_url(url: str) -> None:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise InputError(f"APIFY_API_BASE_URL is no address: {error}. Unset it.") from None
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOCAL):
         raise InputError(
             f"APIFY_API_BASE_URL is {parts.scheme or 'no'}://{parts.hostname or ''}: the key goes "
@@ -118,7 +123,7 @@ def _translated(error: Exception, secret: Secret) -> LoragraftError | None:
     if isinstance(error, ValidationError):
         where = ".".join(str(part) for part in error.errors()[0]["loc"])
         words = f"{error.errors()[0]['msg']} at {where!r}"
-    elif not isinstance(error, ValueError | KeyError | TypeError | AttributeError):
+    elif not isinstance(error, _ODD):
         return None
     return UnavailableError(
         f"Apify answers otherwise than apify-client expects ({words}). Is APIFY_API_BASE_URL the "

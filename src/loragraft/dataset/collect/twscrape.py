@@ -20,7 +20,7 @@ from loragraft.artifact.lock import hold_lock
 from loragraft.artifact.progress import Progress, Silent
 from loragraft.dataset.collect.request import SUCCEEDED, TARGET, CollectReport
 from loragraft.dataset.collect.secret import HIDDEN
-from loragraft.dataset.collect.store import Store
+from loragraft.dataset.collect.store import Store, explained_output
 from loragraft.errors import InputError, MissingExtraError, UnavailableError
 
 _STALLED = "pagination stalled"
@@ -81,11 +81,10 @@ def collect_twscrape(
     progress = progress or Silent()
     if not request.queries:
         raise InputError("Nothing says what to look for. Give --query, or --from-config.")
-    if not request.out.parent.is_dir():
-        raise InputError(f"The folder {request.out.parent} does not exist. Make it.")
     hide = _hider(_secrets(request.accounts))
     key = {"source": "twscrape", "queries": json.dumps(request.queries, ensure_ascii=False)}
     with (
+        explained_output(request.out),
         hold_lock(request.out.with_name(f".{request.out.name}.lock")),
         _told(progress, hide) as troubles,
         Store(request.out, key, resume=request.resume, replace=request.replace, hide=hide) as store,
@@ -155,10 +154,12 @@ def _told(progress: Progress, hide: Callable[[str], str]) -> Iterator[list[str]]
     troubles: list[str] = []
 
     def take(message: Any) -> None:  # noqa: ANN401 - loguru's own
-        text = hide(str(message.record["message"]))
+        text = clean(hide(str(message.record["message"])))
         if message.record["level"].no >= logger.level("WARNING").no:
             troubles.append(text)
         progress.note(text)
+
+    from loragraft.chat.cleaning import clean
 
     logger.remove()
     number = logger.add(take, level="INFO")
@@ -184,7 +185,7 @@ class _Twscrape:
         self._api = api
 
     async def pages(self, query: str, cursor: str | None) -> AsyncGenerator[Page, None]:
-        from twscrape import NoAccountError
+        from twscrape import GqlFeaturesOutdatedError, NoAccountError
         from twscrape.models import parse_tweets
 
         variables = {} if cursor is None else {"cursor": cursor}
@@ -197,6 +198,15 @@ class _Twscrape:
         except NoAccountError as error:
             raise UnavailableError(
                 f"{error}: all accounts are at X's limits. Come back later with --resume."
+            ) from None
+        except GqlFeaturesOutdatedError as error:
+            raise UnavailableError(
+                f"X has changed, and this twscrape is too old for it ({str(error)[:200]}). Get a "
+                "newer one with: pip install -U twscrape. What arrived is kept: --resume goes on."
+            ) from None
+        except sqlite3.Error as error:
+            raise UnavailableError(
+                f"The accounts' database fails: {error}. May it be written to? --resume goes on."
             ) from None
 
 
