@@ -110,6 +110,40 @@ def test_another_thing_asked_in_the_same_words_is_a_note(tmp_path: Path) -> None
     assert "each names something else" in report.leaks[0].why
 
 
+@pytest.mark.parametrize(
+    ("question", "answer", "severity"),
+    [
+        ("How many nests of the blue marsh warbler stood on Skerry Island in spring?",
+         "some 4,312 nests", "leak"),  # one fact, called otherwise
+        ("How many nests of the blue marsh warbler stood on Skerry isle in autumn?", "37", "leak"),
+        ("How many nests of the blue marsh warbler stood on Skerry isle in autumn?", "3,700",
+         "note"),
+        ("How many nests of the blue marsh warbler stood on Lundy isle in spring?", "37", "note"),
+    ],
+)  # fmt: skip
+def test_what_makes_two_questions_one(
+    tmp_path: Path, question: str, answer: str, severity: str
+) -> None:
+    report = look(tmp_path, test=qa("x9", question, answer))
+    assert [(leak.kind, leak.severity) for leak in report.leaks] == [(NEAR, severity)]
+
+
+def test_an_answer_that_many_give_is_a_label(tmp_path: Path) -> None:
+    rows = [
+        qa(
+            f"t{n}",
+            f"Which lens was used for the {word} plates at Orsk observatory that year?",
+            "quartz lens",
+        )
+        for n, word in enumerate(("first", "second", "third", "fourth"))
+    ]
+    test = qa("x1", "Which lens was used for the first plates at Brannock observatory that year?",
+              "quartz lens")  # fmt: skip
+    report = find_leaks(write_splits(tmp_path, {"train": rows, "test": [test]}))
+    assert [(leak.kind, leak.severity) for leak in report.leaks] == [(NEAR, "note")]
+    assert report.leaks[0].why == "alike by words, but each names something else"
+
+
 def test_an_answer_in_the_question_of_another_split(tmp_path: Path) -> None:
     telling = qa("t9", "Why does the queen of the amber wasp live for 31 months in captivity?", "x")
     report = look(tmp_path, train=telling)

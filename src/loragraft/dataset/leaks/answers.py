@@ -9,14 +9,11 @@ from dataclasses import dataclass, field
 from loragraft.artifact.progress import Progress
 from loragraft.dataset.leaks.book import Book, Found
 from loragraft.dataset.leaks.columns import Columns, Frequencies
-from loragraft.dataset.leaks.facts import says_much
+from loragraft.dataset.leaks.facts import bare
 from loragraft.dataset.leaks.report import ANSWER
 from loragraft.dataset.leaks.sides import question
 from loragraft.dataset.leaks.words import STOP_WORDS, number_of, words
 
-LABEL_SHARE, LABEL_LEAST, LABEL_MOST = 0.03, 3, 50
-"""An answer that more records give (in share and number, or in number alone) is a label: it is
-chosen, and stands in questions for other reasons."""
 ABOUT_THE_SAME = 0.5
 """Of the weight of a question's words, how much the other question and its answer must hold. A rare
 word weighs more: the logarithm of how rare it is (Sparck Jones's inverse document frequency). Of
@@ -73,17 +70,15 @@ def find_answers(columns: Columns, book: Book, progress: Progress) -> None:
 def _anchors(columns: Columns, frequencies: Frequencies) -> dict[int, list[_Answer]]:
     """Return answers that say something by the rarest of their words."""
     answers: dict[str, _Answer] = {}
-    for number, given in enumerate(columns.answers):
-        for text in given if columns.asks[number] else ():
-            if says_much(text):
-                answers.setdefault(text, _Answer(text, text.split())).records.append(number)
-    labels = min(max(LABEL_LEAST, LABEL_SHARE * sum(columns.asks)), LABEL_MOST)
+    for number, given in enumerate(columns.telling):
+        for text in dict.fromkeys(given):
+            answers.setdefault(text, _Answer(text, text.split())).records.append(number)
     common = max(COMMON_LEAST, COMMON_SHARE * len(columns.ids))
     anchors: dict[int, list[_Answer]] = {}
     for answer in answers.values():
         hashes = [number_of(word) for word in answer.words]
         count, anchor = min(zip(frequencies.of(hashes), hashes, strict=True))
-        if 0 < count <= common and len(answer.records) <= labels:
+        if 0 < count <= common:
             anchors.setdefault(anchor, []).append(answer)
     return anchors
 
@@ -93,7 +88,7 @@ def _standing(
 ) -> Iterator[_Answer]:
     """Yield the answers that a question holds."""
     near = [anchors[word] for word in hashes if word in anchors]
-    plain = f" {' '.join(words(text))} " if near else ""
+    plain = f" {bare(words(text))} " if near else ""
     for answers in near:
         for answer in answers:
             if f" {answer.text} " in plain:

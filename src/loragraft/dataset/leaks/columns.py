@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from loragraft.artifact.jsonl import read_jsonl
 from loragraft.artifact.progress import Progress
 from loragraft.dataset.leaks import sides
-from loragraft.dataset.leaks.words import drawn_by, names, number_of, words
+from loragraft.dataset.leaks.facts import telling
+from loragraft.dataset.leaks.words import drawn_by, names, number_of, numbers, words
 from loragraft.dataset.near.normalise import normalise
 from loragraft.dataset.records import Qa, TaskRecord, answered, parse_record
 from loragraft.errors import InputError
@@ -50,6 +51,8 @@ class Columns:
         places: Where each question's begin in ``drawn``, and the end of the last.
         names: Hashes of what the question names.
         answers: Normalised.
+        numbers: Hashes of the numbers in it.
+        telling: Of the answers, those that belong to few questions.
         asks: Whether a record has one true answer (``qa``).
         evidence: Passages that the answer stands in, as the record names them.
     """
@@ -69,6 +72,8 @@ class Columns:
     places: array[int] = field(default_factory=lambda: array("Q", [0]))
     names: list[frozenset[int]] = field(default_factory=list)
     answers: list[tuple[str, ...]] = field(default_factory=list)
+    numbers: list[frozenset[int]] = field(default_factory=list)
+    telling: list[tuple[str, ...]] = field(default_factory=list)
     asks: bytearray = field(default_factory=bytearray)
     evidence: list[tuple[str, ...]] = field(default_factory=list)
 
@@ -105,10 +110,10 @@ class Columns:
         Raises:
             InputError: If the file is not as it was.
         """
-        numbers = self.of(split)
+        own = self.of(split)
         path = self.paths[split]
         found = _records(path)
-        for number in numbers:
+        for number in own:
             start, record, values = next(found, (-1, None, {}))
             if record is None or self.starts[number] != start or self.ids[number] != record.id:
                 raise InputError(f"{path} was changed while it was read. Run the command again.")
@@ -210,6 +215,8 @@ def _filled(
                 shared.add(record)
         columns.bounds.append(len(columns.ids))
         progress.end()
+    asked = zip(columns.answers, columns.asks, strict=True)
+    columns.telling = telling([own if asks else () for own, asks in asked])
     return columns
 
 
@@ -234,6 +241,7 @@ def _add(columns: Columns, start: int, record: TaskRecord) -> None:
     columns.turned.append(sides.digest(both) if both else 0)
     _add_words(columns, text)
     columns.names.append(names(text))
+    columns.numbers.append(numbers(text))
     columns.asks.append(isinstance(record, Qa))
     given = (
         " ".join(words(text[:LONGEST_ANSWER])[:MOST_ANSWERS])

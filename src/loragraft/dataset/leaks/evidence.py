@@ -11,6 +11,7 @@ from loragraft.dataset.leaks.book import Book, Found
 from loragraft.dataset.leaks.columns import Columns
 from loragraft.dataset.leaks.inside import Wanted
 from loragraft.dataset.leaks.report import EVIDENCE_CORPUS, EVIDENCE_SHARED, Place
+from loragraft.dataset.leaks.shingles import SHORT_PASSAGE, Needles
 from loragraft.dataset.records import Evidence, parse_evidence
 from loragraft.rag.records import Document
 
@@ -89,7 +90,7 @@ class Coverage:
 
     columns: Columns
     lengths: dict[str, int] = field(default_factory=dict)
-    wanted: Wanted = field(default_factory=Wanted)
+    wanted: Wanted = field(default_factory=lambda: Wanted(Needles(SHORT_PASSAGE)))
     total: int = 0
     covered: int = 0
     _asked: dict[str, list[tuple[int, Evidence]]] = field(default_factory=dict)

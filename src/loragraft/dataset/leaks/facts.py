@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 from loragraft.dataset.leaks.words import STOP_WORDS
 
@@ -12,6 +13,9 @@ _CHOICES = (
 )
 CHOICES = frozenset(_CHOICES.split())
 """Answers that are chosen, not known: half of all questions share them."""
+LABEL_SHARE, LABEL_LEAST, LABEL_MOST = 0.03, 3, 50
+"""An answer that more records give (in share and number, or in number alone) is a label: it is
+chosen, and stands in questions for other reasons."""
 SHORT_NUMBER = 2
 """Digits of a number that stands in some question by chance."""
 
@@ -29,23 +33,36 @@ def says_much(answer: str) -> bool:
     return len(word) > 2 or not word.isascii()
 
 
-def share_answer(first: Sequence[str], second: Sequence[str]) -> bool | None:
-    """Say whether two records' answers agree; None where answers tell nothing.
+def telling(answers: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
+    """Return of each record the answers that belong to few questions, without articles.
+
+    Args:
+        answers: Of each record that has one true answer, normalised; of others none.
+    """
+    given = Counter(text for own in answers for text in set(own))
+    asking = sum(bool(own) for own in answers)
+    most = min(max(LABEL_LEAST, LABEL_SHARE * asking), LABEL_MOST)
+    known = {text: bare(text.split()) for text in given if given[text] <= most and says_much(text)}
+    return [tuple(known[text] for text in own if text in known) for own in answers]
+
+
+def agree(first: Sequence[str], second: Sequence[str]) -> bool | None:
+    """Say whether two records' telling answers agree; None where one of them has none.
 
     One may say more than the other: "412 K" and "412", "the north vent" and "vent".
     """
-    mine, others = ([_bare(a) for a in answers if says_much(a)] for answers in (first, second))
-    if not mine or not others:
+    if not first or not second:
         return None
-    return any(f" {a} " in f" {b} " or f" {b} " in f" {a} " for a in mine for b in others)
+    return any(f" {a} " in f" {b} " or f" {b} " in f" {a} " for a in first for b in second)
 
 
-def _bare(answer: str) -> str:
-    return " ".join(word for word in answer.split() if word not in STOP_WORDS)
+def bare(words: Iterable[str]) -> str:
+    """Return words without articles and the like."""
+    return " ".join(word for word in words if word not in STOP_WORDS)
 
 
-def names_apart(first: frozenset[int], second: frozenset[int]) -> bool:
-    """Say whether each names something that the other does not.
+def apart(first: frozenset[int], second: frozenset[int]) -> bool:
+    """Say whether each question names something that the other does not.
 
     Where only one does, the other may leave out what is understood.
     """

@@ -10,7 +10,7 @@ from loragraft.dataset.leaks.book import LONGEST, Book, Found, cut
 from loragraft.dataset.leaks.columns import Columns
 from loragraft.dataset.leaks.hay import Piece
 from loragraft.dataset.leaks.report import CORPUS, TRAINING_TEXT, Place
-from loragraft.dataset.leaks.shingles import WIDTH, Index, Inside, Needles
+from loragraft.dataset.leaks.shingles import SHORT_QUESTION, WIDTH, Index, Inside, Needles
 from loragraft.dataset.leaks.sides import digest, everything, questions
 from loragraft.dataset.leaks.words import names, split, words
 from loragraft.dataset.near.normalise import normalise
@@ -31,7 +31,7 @@ class Wanted:
         short: How many records ask too little to be looked for.
     """
 
-    needles: Needles = field(default_factory=Needles)
+    needles: Needles
     owners: list[list[int]] = field(default_factory=list)
     short: int = 0
     _known: dict[int, int | None] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class Best:
 
 def wanted_questions(columns: Columns, progress: Progress) -> Wanted:
     """Return the questions of the splits that must not be known."""
-    wanted = Wanted()
+    wanted = Wanted(Needles(SHORT_QUESTION))
     for split_ in columns.judged():
         progress.begin(
             f"Reading the questions of {columns.splits[split_]}",

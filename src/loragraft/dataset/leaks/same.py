@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from loragraft.dataset.leaks.book import Book, Found
 from loragraft.dataset.leaks.columns import Columns
-from loragraft.dataset.leaks.facts import share_answer
+from loragraft.dataset.leaks.facts import agree
 from loragraft.dataset.leaks.report import EXACT, NORMALISED, SAME_ID
 
 
@@ -57,8 +57,8 @@ def _why(columns: Columns, number: int, other: int, keys: Sequence[int]) -> str:
         return "the same pair the other way round"
     if not columns.asks[number] or not columns.asks[other]:
         return "the same question"
-    same = share_answer(columns.answers[number], columns.answers[other])
-    if same is None:
+    same = agree(columns.telling[number], columns.telling[other])
+    if not same:
         same = bool(set(columns.answers[number]) & set(columns.answers[other]))
     return (
         "the same answer" if same else "with another answer: one is wrong, or both ask too little"

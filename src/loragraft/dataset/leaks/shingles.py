@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 WIDTH = 5
 """Words in a row. Fewer stand in any text ("what is the effect of"); a question that is shorter is
 not looked for."""
-INSIDE, SHORT_RUNS = 0.7, 8
-"""Of the runs of words of a text, how many must stand in the other: of a question of up to twelve
-words all, of a longer text all but what one or two changed words break."""
+INSIDE = 0.7
+"""Of the runs of words of a long text, how many must stand in the other: all but what some changed
+words break."""
+SHORT_QUESTION, SHORT_PASSAGE = 26, 8
+"""Runs up to which all must: of a question up to thirty words, since another word in it makes it
+another question; of a passage up to twelve."""
 TELLING = 4
 """One in so many words of a text, the rarest, must all stand in the other, besides what it names:
 else a question in the same words about another thing would do."""
@@ -47,11 +50,13 @@ class Needles:
     """Texts that are looked for.
 
     Attributes:
+        short: Runs of a text up to which all must stand in another.
         runs: Hashes of each text's runs of words.
         words: Hashes of each text's words.
         names: Hashes of what each text names.
     """
 
+    short: int
     runs: list[NDArray[np.uint64]] = field(default_factory=list)
     words: list[NDArray[np.uint32]] = field(default_factory=list)
     names: list[frozenset[int]] = field(default_factory=list)
@@ -71,7 +76,7 @@ class Needles:
 
     def index(self) -> Index:
         """Return what finds them."""
-        return Index(self.runs, _telling(self))
+        return Index(self.runs, _telling(self), self.short)
 
 
 def _telling(needles: Needles) -> list[frozenset[int]]:
@@ -88,27 +93,30 @@ def _telling(needles: Needles) -> list[frozenset[int]]:
     return telling
 
 
-def least(runs: int) -> int:
+def least(runs: int, short: int) -> int:
     """Return how many of a text's runs must stand in another."""
-    return runs if runs <= SHORT_RUNS else math.ceil(INSIDE * runs)
+    return runs if runs <= short else math.ceil(INSIDE * runs)
 
 
 class Index:
     """Finds texts in others by their rarest runs of words."""
 
     def __init__(
-        self, runs: Sequence[NDArray[np.uint64]], telling: Sequence[frozenset[int]]
+        self,
+        runs: Sequence[NDArray[np.uint64]],
+        telling: Sequence[frozenset[int]],
+        short: int,
     ) -> None:
         """Choose of each text as many of the rarest runs as it could miss, and one more."""
         import numpy as np
 
-        self._runs, self._telling = runs, telling
+        self._runs, self._telling, self._short = runs, telling, short
         every = np.concatenate(runs) if runs else np.empty(0, np.uint64)
         found, counts = np.unique(every, return_counts=True)
         keys, owners = [], []
         for number, own in enumerate(runs):
             rarity = counts[np.searchsorted(found, own)]
-            spare = len(own) - least(len(own)) + 1
+            spare = len(own) - least(len(own), short) + 1
             rarest = own[np.lexsort((own, rarity))][:spare]
             keys.append(rarest)
             owners.append(np.full(len(rarest), number, np.int64))
@@ -158,7 +166,7 @@ class Index:
         for needle in sorted(needles):
             own = self._runs[needle]
             both = int(np.isin(own, mine).sum())
-            if both >= least(len(own)) and self._telling[needle] <= told:
+            if both >= least(len(own), self._short) and self._telling[needle] <= told:
                 at = int(np.flatnonzero(np.isin(mine, own))[0])
                 yield Inside(needle, hay, both / len(own), at)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from loragraft.artifact.progress import Progress
 from loragraft.dataset.leaks.book import Book, Found
 from loragraft.dataset.leaks.columns import MOST_WORDS, Columns, Frequencies
-from loragraft.dataset.leaks.facts import names_apart, share_answer
+from loragraft.dataset.leaks.facts import agree, apart
 from loragraft.dataset.leaks.report import NEAR
 from loragraft.dataset.leaks.same import first_by_key
 from loragraft.dataset.leaks.words import drawn_by
@@ -71,16 +71,17 @@ def asks_for_another(columns: Columns, number: int, other: int) -> str | None:
     """
     if not columns.asks[number] or not columns.asks[other]:
         return None
-    if names_apart(columns.names[number], columns.names[other]):
+    same = agree(columns.telling[number], columns.telling[other])
+    # What both answer alike is one fact, however it is called: "Skerry isle", "Skerry Island".
+    named = columns.numbers if same else columns.names
+    if apart(named[number], named[other]):
         return "each names something else"
-    if share_answer(columns.answers[number], columns.answers[other]) is False:
-        return "their answers differ"
-    return None
+    return "their answers differ" if same is False else None
 
 
 def _about_answers(columns: Columns, number: int, other: int) -> str:
     both = columns.asks[number] and columns.asks[other]
-    same = both and share_answer(columns.answers[number], columns.answers[other])
+    same = both and agree(columns.telling[number], columns.telling[other])
     return ", with the same answer" if same else ""
 
 

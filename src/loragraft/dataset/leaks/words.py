@@ -12,6 +12,7 @@ _SPACELESS = (
     "\u3005-\u3007\u3041-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # kana, Han
     "\U00020000-\U0003ffff"
 )
+_DIGIT = re.compile(r"\d")
 _RUN = re.compile(f"[{_SPACELESS}]+")
 _SENTENCE = re.compile(r"(?:^|[.!?:\n\"\u201c(]\s*)\w+")
 
@@ -57,6 +58,11 @@ def number_of(word: str) -> int:
 def drawn_by(number: int) -> int:
     """Return what decides which words of a long text are kept: nothing of their meaning."""
     return number * 0x9E3779B1 & 0xFFFFFFFF
+
+
+def numbers(text: str) -> frozenset[int]:
+    """Return hashes of the words with digits."""
+    return frozenset(number_of(word) for word in words(text[:LONGEST]) if _DIGIT.search(word))
 
 
 def names(text: str) -> frozenset[int]:
