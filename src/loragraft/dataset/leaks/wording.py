@@ -25,7 +25,7 @@ def find_wording(columns: Columns, book: Book, near: float, progress: Progress) 
     """
     frequencies = columns.frequencies()
     for earlier, later in columns.pairs():
-        index = _Index(columns, frequencies, near, earlier)
+        index = Index(columns, frequencies, near, earlier)
         numbers = columns.of(later)
         progress.begin(
             f"Comparing words, {columns.splits[later]} with {columns.splits[earlier]}",
@@ -85,7 +85,7 @@ def _about_answers(columns: Columns, number: int, other: int) -> str:
     return ", with the same answer" if same else ""
 
 
-class _Index:
+class Index:
     """The questions of a split by their rarest words."""
 
     def __init__(self, columns: Columns, frequencies: Frequencies, near: float, split: int) -> None:

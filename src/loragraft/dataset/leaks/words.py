@@ -14,7 +14,9 @@ _SPACELESS = (
 )
 _DIGIT = re.compile(r"\d")
 _RUN = re.compile(f"[{_SPACELESS}]+")
-_SENTENCE = re.compile(r"(?:^|[.!?:\n\"\u201c(]\s*)\w+")
+_ABBREVIATED = r"(?<!\b[A-Z])(?<!\b[A-Z][a-z])"
+_SENTENCE = re.compile(rf"(?:^|(?:{_ABBREVIATED}\.|[!?:\n\"\u201c(])\s*)\w+")
+"""The first word of a sentence or of what is quoted; none begins behind "Dr." or "J."."""
 
 _STOP = (
     "a an and any are as at be been but by can could did do does for from had has have how i if in "
