@@ -1,4 +1,4 @@
-# make demo   the whole way on a real model: build, merge, quantize, verify, answer
+# make demo   the whole way on a real model: build, merge, quantize, verify, answer; data and splits
 # make test   lint, types, documentation and all tests
 # make lint   only the first three
 # make docs   write docs/cli.md and docs/templates.md
@@ -23,6 +23,8 @@ TUNED := smollm2-field-notes
 BASE := smollm2-base
 QUANT := Q4_K_M
 QUESTION := What is a lighthouse?
+SCIENCE := examples/science
+DATA := outputs/datasets
 # Test processes: one more than cores, since some wait for servers; each may hold a model in memory.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(4, (os.cpu_count() or 1) + 1))')
 
@@ -41,10 +43,14 @@ demo: $(READY)
 	$(PY) -m loragraft export merge-and-quantize "$$(cat $(VENV)/smollm2.path)" -o $(EXPORTS) --name $(BASE) --quant $(QUANT) --replace
 	$(PY) -m loragraft export verify $(EXPORTS)/$(TUNED) --base "$$(cat $(VENV)/smollm2.path)" --adapter $(ADAPTER)
 	$(PY) -m loragraft chat $(EXPORTS)/$(BASE) --compare $(EXPORTS)/$(TUNED) --temperature 0 --max-tokens 128 --prompt "$(QUESTION)"
+	$(PY) -m loragraft dataset curate configs/curation/qa.yaml $(SCIENCE)/drafts.jsonl -o $(DATA)/science.jsonl --replace
+	$(PY) -m loragraft dataset split $(DATA)/science.jsonl --tag science -o $(DATA)/splits --strict --replace
+	$(PY) -m loragraft dataset leaks $(DATA)/splits/science_manifest.json --corpus $(SCIENCE)/papers.jsonl --strict
 	@echo
 	@echo "The base alone:    $(EXPORTS)/$(BASE)"
 	@echo "With the adapter:  $(EXPORTS)/$(TUNED)"
 	@echo "The adapter:       $(ADAPTER)"
+	@echo "Records, split:    $(DATA)/splits"
 	@echo "Talk to it:        $(BIN)/loragraft chat $(EXPORTS)/$(TUNED)"
 	@echo "Into Ollama:       $(BIN)/loragraft ollama register $(EXPORTS)/$(TUNED)"
 
@@ -64,6 +70,7 @@ docs: $(READY)
 bench: $(READY)
 	$(PY) benchmarks/export.py
 	$(PY) benchmarks/rag.py
+	$(PY) benchmarks/dataset.py
 
 clean:
 	rm -rf $(VENV) outputs build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
