@@ -101,10 +101,15 @@ class _Leaks:
         Raises:
             CheckFailedError: If there are leaks and the mode is strict.
         """
+        from loragraft.cli.progress import make_progress
         from loragraft.dataset.leaks.find import find_leaks
         from loragraft.errors import CheckFailedError
 
-        self._report = find_leaks(files)
+        progress = make_progress()
+        try:
+            self._report = find_leaks(files, progress=progress)
+        finally:
+            progress.end()
         if self._strict and not self._report.clean:
             raise CheckFailedError(
                 f"{self._report.verdict} Nothing was written (--strict). To see them, write the "

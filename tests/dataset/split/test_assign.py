@@ -98,8 +98,8 @@ def test_the_strata_say_what_the_parts_hold() -> None:
         assert stratum.counts == tuple(
             counted[stratum.task_type, stratum.paper_id, at] for at in range(3)
         )
-        assert split.is_small(stratum) == (stratum.records < 7)
     assert split.total == len(items)
+    assert split.least_for_all == 7
     assert split.papers_exact
     assert split.trained_papers() == {item.paper_id for item in split.parts["train"]}
 

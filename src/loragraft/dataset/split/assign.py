@@ -80,9 +80,10 @@ class Split:
         """Return how many records there are."""
         return sum(map(len, self.parts.values()))
 
-    def is_small(self, stratum: Stratum) -> bool:
-        """Tell whether a stratum is too small for a record of it in every split."""
-        return any(stratum.records * share < 1 for share in self.shares)
+    @property
+    def least_for_all(self) -> int:
+        """Return how many records a stratum needs for each split to have one for sure."""
+        return max(-(-share.denominator // share.numerator) for share in self.shares)
 
     def trained_papers(self) -> frozenset[str]:
         """Return the papers of which train holds a record."""

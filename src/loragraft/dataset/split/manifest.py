@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from loragraft import __version__
 from loragraft.artifact.names import check_name
 from loragraft.dataset.split.assign import Split, Stratum
-from loragraft.dataset.split.rounding import SPLITS
+from loragraft.dataset.split.rounding import SPLITS, Shares
 from loragraft.errors import InputError
 
 SCHEMA_VERSION = 1
@@ -62,7 +62,8 @@ def make_manifest(
         source: What was divided.
         digests: SHA-256 of each split's file.
     """
-    small = [stratum for stratum in split.strata if split.is_small(stratum)]
+    least = split.least_for_all
+    small = [stratum for stratum in split.strata if stratum.records < least]
     return {
         "schema_version": SCHEMA_VERSION,
         "tag": tag,
@@ -81,12 +82,12 @@ def make_manifest(
         "small_strata": {
             "strata": len(small),
             "records": sum(stratum.records for stratum in small),
-            "fewer_records_than": _least(split),
+            "fewer_records_than": least,
         },
         "papers": _papers(split),
         "strata": [
             {"task_type": s.task_type, "paper_id": s.paper_id, **_counts(s),
-             "small": split.is_small(s)}
+             "small": s.records < least}
             for s in split.strata
         ],
         "test_records": _test_records(split),
@@ -96,11 +97,6 @@ def make_manifest(
 
 def _counts(stratum: Stratum) -> dict[str, int]:
     return dict(zip(SPLITS, stratum.counts, strict=True))
-
-
-def _least(split: Split) -> int:
-    """Return how many records a stratum needs for each split to have one for sure."""
-    return max(-(-share.denominator // share.numerator) for share in split.shares)
 
 
 def _sums(split: Split, key: str) -> dict[str | None, list[int]]:
@@ -129,12 +125,18 @@ def _deviations(split: Split) -> dict[str, float]:
         groups["papers"] = list(_sums(split, "paper_id").values())
         groups["strata"] = [list(stratum.counts) for stratum in split.strata]
     return {
-        name: round(
-            float(max(abs(count - sum(counts) * share)
-                      for counts in rows
-                      for count, share in zip(counts, split.shares, strict=True))), 3)
+        name: round(max(_furthest(counts, split.shares) for counts in rows), 3)
         for name, rows in groups.items()
-    }  # fmt: skip
+    }
+
+
+def _furthest(counts: Sequence[int], shares: Shares) -> float:
+    """Return the largest difference of a count from its share; whole numbers until the last."""
+    number = sum(counts)
+    return max(
+        abs(count * share.denominator - number * share.numerator) / share.denominator
+        for count, share in zip(counts, shares, strict=True)
+    )
 
 
 def _papers(split: Split) -> dict[str, Any]:
