@@ -192,6 +192,7 @@ def test_similarity_is_the_share_of_common_pieces(a: list[str], b: list[str], mo
     pairs = [(i, j) for i in range(len(a)) for j in range(len(b))]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_AT_ONCE", most)
+        patch.setattr(module, "_TABLE_BYTES", 50 * (most % 3))
         found = jaccard(shingles(a), shingles(b), pairs)
 
     one, other = [pieces(text) for text in a], [pieces(text) for text in b]

@@ -6,7 +6,7 @@ Characters rather than words, so that texts without spaces between words are com
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -20,8 +20,10 @@ WIDTH = 5
 LONGEST = 20_000
 """Characters of a text that are compared: texts that are alike so far are alike."""
 
-_AT_ONCE = 1_000_000
+_AT_ONCE = 200_000
 """Shingles of pairs that are compared at a time."""
+_TABLE_BYTES = 16 << 20
+"""Of a table that says at once whether a text has a shingle."""
 
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 
@@ -99,54 +101,60 @@ def gathered(parts: Sequence[NDArray[np.uint32]]) -> Shingles:
 def jaccard(a: Shingles, b: Shingles, pairs: Sequence[tuple[int, int]]) -> list[float]:
     """Return for pairs of a text of each what share of their shingles is in both.
 
-    Of a pair in which one has none, 0. Memory holds a million shingles at a time.
+    Of a pair in which one has none, 0. Few shingles are in memory at a time.
     """
     known = np.unique(a.hashes)
     if not len(known) or not len(b.hashes):
         return [0.0] * len(pairs)
-    owners = np.repeat(np.arange(len(a.starts) - 1, dtype=np.int64), np.diff(a.starts))
+    texts = len(a.starts) - 1
+    owners = np.repeat(np.arange(texts, dtype=np.int64), np.diff(a.starts))
     own = owners * len(known) + np.searchsorted(known, a.hashes)  # ascending, as they stand
     ranks = np.minimum(np.searchsorted(known, b.hashes), len(known) - 1)
     ranks[known[ranks] != b.hashes] = -1
+    is_own = _membership(own, texts * len(known))
     sizes = np.diff(a.starts), np.diff(b.starts)
     found: list[float] = []
     for part in _bounded(pairs, sizes[1]):
         rows, columns = np.array(part, np.int64).reshape(-1, 2).T
-        both = _shared(own, ranks, b.starts, (rows, columns), len(known))
+        lengths = sizes[1][columns]
+        places = _spread(b.starts[columns], lengths)
+        numbers = np.repeat(np.arange(len(rows), dtype=np.int64), lengths)
+        values = ranks[places]
+        numbers, values = numbers[values >= 0], values[values >= 0]
+        hits = numbers[is_own(rows[numbers] * len(known) + values)]
+        both = np.bincount(hits, minlength=len(rows))
         either = np.maximum(sizes[0][rows] + sizes[1][columns] - both, 1)
         found += (both / either).tolist()
     return found
 
 
+def _membership(
+    own: NDArray[np.int64], width: int
+) -> Callable[[NDArray[np.int64]], NDArray[np.bool_]]:
+    """Return what says which of some keys below ``width`` are among one's own, ascending ones."""
+    if width > _TABLE_BYTES:
+        return lambda keys: own[np.minimum(np.searchsorted(own, keys), len(own) - 1)] == keys
+    table = np.zeros(width, bool)
+    table[own] = True
+    return lambda keys: table[keys]
+
+
+def _spread(firsts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the places of several runs of places."""
+    offsets: NDArray[np.int64] = np.arange(int(lengths.sum()), dtype=np.int64)
+    offsets += np.repeat(firsts - (np.cumsum(lengths) - lengths), lengths)
+    return offsets
+
+
 def _bounded(
     pairs: Sequence[tuple[int, int]], sizes: NDArray[np.int64]
 ) -> Iterator[Sequence[tuple[int, int]]]:
-    """Yield pairs, as many at a time as together have a million shingles."""
+    """Yield pairs, as many at a time as together have few enough shingles."""
     first = total = 0
-    for number, (_, column) in enumerate(pairs):
-        total += int(sizes[column])
+    for number, size in enumerate(sizes[[column for _, column in pairs]].tolist()):
+        total += size
         if total > _AT_ONCE and number > first:
             yield pairs[first:number]
-            first, total = number, int(sizes[column])
+            first, total = number, size
     if first < len(pairs):
         yield pairs[first:]
-
-
-def _shared(
-    own: NDArray[np.int64],
-    ranks: NDArray[np.int64],
-    starts: NDArray[np.int64],
-    pairs: tuple[NDArray[np.int64], NDArray[np.int64]],
-    width: int,
-) -> NDArray[np.int64]:
-    """Count for each pair the shingles of its second text that its first has."""
-    rows, columns = pairs
-    lengths = starts[columns + 1] - starts[columns]
-    total = int(lengths.sum())
-    offsets = np.arange(total, dtype=np.int64) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    values = ranks[np.repeat(starts[columns], lengths) + offsets]
-    owners = np.repeat(np.arange(len(rows), dtype=np.int64), lengths)[values >= 0]
-    keys = rows[owners] * width + values[values >= 0]
-    places = np.minimum(np.searchsorted(own, keys), len(own) - 1)
-    counts: NDArray[np.int64] = np.bincount(owners[own[places] == keys], minlength=len(rows))
-    return counts
