@@ -34,7 +34,7 @@ def write(path: Path, rows: list[Any]) -> Path:
 
 def joined(raw: Path, index: Path, pairing: Pairing | None = None) -> list[Joined]:
     with Posts(index, raw, key="k", pairing=pairing) as posts:
-        posts.fill(scan_jsonl(raw, start=posts.position, before=posts.lines))
+        posts.fill(scan_jsonl(raw, start=posts.position, number=posts.lines))
         lines = scan_jsonl(raw)
         return [posts.join(line) for line in lines if not isinstance(line, Broken)]
 

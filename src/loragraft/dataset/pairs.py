@@ -6,7 +6,7 @@ every line can be joined alone and in any order:
 
 ```
 with Posts(folder / "posts.sqlite", raw, key=sha256) as posts:
-    posts.fill(scan_jsonl(raw, start=posts.position, before=posts.lines))
+    posts.fill(scan_jsonl(raw, start=posts.position, number=posts.lines))
     for line in read_jsonl(raw):
         joined = posts.join(line)       # .row is {"post": ..., "reply": ...}, or .reason says why
 ```
@@ -21,13 +21,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from loragraft.artifact.closing import Closing
 from loragraft.artifact.jsonl import Broken, Line, open_lines, parse_object
 from loragraft.artifact.space import format_bytes, free_disk
 from loragraft.dataset.tweets import read_tweet
 from loragraft.errors import InputError, OutOfSpaceError, UnavailableError
+from loragraft.settings import Settings
 
 NO_ID = "has no id"
 NO_REPLY = "is no reply"
@@ -43,7 +44,7 @@ _KEPT = 512
 """Posts kept in memory: replies to one post mostly stand together."""
 
 
-class Pairing(BaseModel):
+class Pairing(Settings):
     """How rows become pairs of a post and a reply.
 
     Attributes:
@@ -51,8 +52,6 @@ class Pairing(BaseModel):
             at before those of :data:`~loragraft.dataset.tweets.PATHS`.
         first_level: Whether only replies to posts count that are no replies themselves.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     fields: dict[str, list[str]] = Field(default_factory=dict)
     first_level: bool = False
