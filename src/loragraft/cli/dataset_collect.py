@@ -115,7 +115,8 @@ def apify(
     if dry_run:
         _plan(request, secret, as_json)
         return
-    _run(lambda progress: _apify(request, secret, yes, progress), as_json)
+    running = " A run at Apify goes on meanwhile, and costs: --stop stops it."
+    _run(lambda progress: _apify(request, secret, yes, progress), as_json, running)
 
 
 @collect.command()
@@ -238,7 +239,9 @@ def _stop(out: Path, secret: Secret, as_json: bool) -> None:
         click.echo(f"The run {run.id} is {run.status}. --resume reads what it found.")
 
 
-def _run(collecting: Callable[[Progress], CollectReport | None], as_json: bool) -> None:
+def _run(
+    collecting: Callable[[Progress], CollectReport | None], as_json: bool, more: str = ""
+) -> None:
     """Collect, with progress and a word on what an interruption leaves; print the report."""
     from loragraft.cli.progress import make_progress
 
@@ -247,8 +250,7 @@ def _run(collecting: Callable[[Progress], CollectReport | None], as_json: bool) 
         report = collecting(progress)
     except KeyboardInterrupt:
         click.echo(
-            "\nEvery page that arrived is kept: the same command with --resume goes on. A run at "
-            "Apify goes on meanwhile, and costs: --stop stops it.",
+            f"\nEvery page that arrived is kept: the same command with --resume goes on.{more}",
             err=True,
         )
         raise

@@ -12,7 +12,7 @@ import pytest
 
 from loragraft.adapter.fetch.retry import Retry
 from loragraft.dataset.collect import apify as room
-from loragraft.dataset.collect.apify import collect_apify
+from loragraft.dataset.collect.apify import collect_apify, stop_run
 from loragraft.dataset.collect.request import ApifyRequest, Pace
 from loragraft.dataset.collect.secret import Secret
 from loragraft.dataset.collect.store import state_path
@@ -214,6 +214,8 @@ def test_a_start_that_failed_is_made_anew_by_resuming(apify: ApifyServer, out: P
     with pytest.raises(UnavailableError):
         collect(apify.url, out)
     assert apify.count("POST", "/runs") == 1
+    with pytest.raises(InputError, match="may have been started and could not be noted"):
+        stop_run(out, Secret(KEY), url=apify.url)
     apify.hooks.clear()
     assert collect(apify.url, out, resume=True).records == 3
     assert len(apify.runs) == 1

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from loragraft.artifact.jsonl import read_jsonl
+from loragraft.cli.dataset_collect import collect as command
 from loragraft.dataset.collect.request import CollectReport
 from loragraft.dataset.collect.twscrape import (
     TwscrapeRequest,
     collect_twscrape,
     find_cursor,
 )
+from loragraft.dataset.pairs import Posts
 from loragraft.dataset.tweets import read_tweet
 from loragraft.errors import InputError, MissingExtraError, UnavailableError
 from tests.support.collecting import Notes, rows
@@ -189,6 +194,31 @@ def test_a_missing_package_is_told(
     monkeypatch.setitem(sys.modules, "twscrape", None)
     with pytest.raises(MissingExtraError, match=r"loragraft\[twscrape\]"):
         collect(out, accounts)
+
+
+def test_the_command_collects_and_pairs_what_it_found(
+    x: XSearch, out: Path, accounts: Path
+) -> None:
+    line = ["twscrape", "-o", str(out), "--accounts", str(accounts), "--query", "tides"]
+    result = CliRunner().invoke(command, [*line, "--wait", "0"])
+    assert result.exit_code == 0, result.output
+    assert "11 records, 11 of them new: SUCCEEDED" in result.stdout
+    assert AUTH not in result.output
+    replies = ["--replies-of", str(out), "-o", str(out.with_name("more.jsonl"))]
+    x.results["conversation_id:100 filter:replies"] = [102]
+    result = CliRunner().invoke(command, [*line[:1], *replies, *line[3:5], "--json"])
+    assert json.loads(result.stdout)["records"] == 1
+    asked = {query for query, _, _ in x.requests} - {"tides"}
+    posts = (100, 98, 97, 95, 94, 92, 91)  # the others are replies
+    assert asked == {f"conversation_id:{number} filter:replies" for number in posts}
+    with Posts(out.with_name("posts.sqlite"), out, key="k") as posts:
+        posts.fill(read_jsonl(out))
+        pairs = [row for line in read_jsonl(out) if (row := posts.join(line).row)]
+    assert [(row["post"]["id"], row["reply"]["id"]) for row in pairs] == [
+        ("98", "99"), ("95", "96"), ("92", "93"),
+    ]  # fmt: skip
+    bad = CliRunner().invoke(command, [*line, "--resume", "--replace"])
+    assert bad.exit_code == 2
 
 
 def test_cursors_are_found_wherever_they_stand() -> None:

@@ -12,7 +12,7 @@ from loragraft.artifact.lock import hold_lock
 from loragraft.artifact.progress import Progress, Silent
 from loragraft.dataset.collect.cost import PER_RESULT, Estimate, dollars, estimate
 from loragraft.dataset.collect.request import COST, TARGET, ApifyRequest, CollectReport, Pace
-from loragraft.dataset.collect.runs import Actor, Page, Run, Runs
+from loragraft.dataset.collect.runs import CONSOLE, Actor, Page, Run, Runs
 from loragraft.dataset.collect.secret import Secret
 from loragraft.dataset.collect.store import Store, explained_output, state_path
 from loragraft.dataset.collect.transport import API, open_client
@@ -318,6 +318,11 @@ def stop_run(out: Path, secret: Secret, *, url: str = API) -> Run:
         Store(out, {"source": "apify"}, resume=True, hide=secret.hide) as store,
     ):
         noted = store.get("run")
+        if noted is None and store.get("starting") is not None:
+            raise InputError(
+                f"A run into {out} may have been started and could not be noted: --resume looks "
+                f"for it and goes on with it, or see {CONSOLE}."
+            )
         if noted is None or store.ended is not None:
             raise none
         runs = Runs(open_client(secret, url, note=Silent().note), secret)

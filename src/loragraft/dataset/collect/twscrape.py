@@ -102,7 +102,7 @@ def _secrets(accounts: Path) -> set[str]:
     if not accounts.is_file():
         raise InputError(
             f"{accounts} does not exist. Make it with twscrape's own command: twscrape --db "
-            f"{accounts} add_cookie NAME COOKIES"
+            f"{accounts} add_cookie NAME < cookies.txt"
         )
     try:
         with contextlib.closing(sqlite3.connect(accounts)) as database:
@@ -111,7 +111,7 @@ def _secrets(accounts: Path) -> set[str]:
     except sqlite3.DatabaseError as error:
         raise InputError(
             f"{accounts} is no database of twscrape's accounts: {error}. Make one with: twscrape "
-            f"--db {accounts} add_cookie NAME COOKIES"
+            f"--db {accounts} add_cookie NAME < cookies.txt"
         ) from None
     if not any(row.get("active") for row in rows):
         raise InputError(
