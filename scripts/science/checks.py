@@ -52,17 +52,18 @@ def questions_name_one_paper(collection: Collection) -> Iterator[str]:
 
 def answers_stand_in_no_question(collection: Collection) -> Iterator[str]:
     """No question tells another one's answer."""
-    words = [(task["id"], f" {' '.join(tokens(task['question']))} ") for task in collection.tasks]
+    words = {task["id"]: f" {' '.join(tokens(task['question']))} " for task in collection.tasks}
+    everything = "\n".join(words.values())
     for task in collection.tasks:
         if task["task_type"] == YES_NO:
             continue
+        allowed = {task["id"]} if task["task_type"] == COMPARISON else set()
         for answer in task["answers"]:
             wanted = f" {' '.join(tokens(answer))} "
-            for other, question in words:
-                if wanted in question and not (
-                    other == task["id"] and task["task_type"] == COMPARISON
-                ):
-                    yield f"{task['id']}: its answer {answer!r} stands in the question {other}"
+            if wanted not in everything:
+                continue
+            for other in sorted({one for one in words if wanted in words[one]} - allowed):
+                yield f"{task['id']}: its answer {answer!r} stands in the question {other}"
 
 
 def questions_differ(collection: Collection) -> Iterator[str]:

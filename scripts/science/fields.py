@@ -109,7 +109,7 @@ def read_fields() -> list[Field]:
             values = yaml.safe_load(path.read_text(encoding="utf-8"))
             found.append(_field(path.stem, values))
         except (FieldError, KeyError, TypeError, ValueError) as error:
-            raise FieldError(f"{path.name}: {error!r}") from error
+            raise FieldError(f"{path.name}: {type(error).__name__}: {error}") from error
     return found
 
 
