@@ -146,7 +146,7 @@ def _by_strata(items: Sequence[Item], shares: Shares, seed: int) -> tuple[dict[s
         strata[item.paper_id, item.task_type].append(item)
     # Which of two equal strata gets one more is as random as the rest, and as repeatable.
     keys = sorted(strata, key=lambda key: (rank(seed, "stratum", *key), str(key)))
-    rounded = round_table({key: len(strata[key]) for key in keys}, shares)
+    rounded = round_table({key: len(strata[key]) for key in keys}, shares, seed)
     where = {}
     for key in keys:
         places = [at for at, count in enumerate(rounded.cells[key]) for _ in range(count)]
