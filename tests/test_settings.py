@@ -111,6 +111,19 @@ def test_an_absolute_path_stays(tmp_path: Path) -> None:
     assert load_settings(path, Whole).raw == target
 
 
+def test_a_path_may_begin_at_home_or_go_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    path = write(tmp_path / "x" / "a.yaml", "raw: ~/raw.jsonl\n")
+    assert load_settings(path, Whole).raw == tmp_path / "raw.jsonl"
+    (tmp_path / "raw.jsonl").touch()
+    up = load_settings(write(path, "raw: ../raw.jsonl\n"), Whole).raw
+    assert up is not None
+    assert up.samefile(tmp_path / "raw.jsonl")
+    odd = load_settings(write(path, "raw: ~nobody-here/raw.jsonl\n"), Whole).raw
+    assert odd == tmp_path / "x" / "~nobody-here" / "raw.jsonl"
+
+
 def test_settings_never_change(tmp_path: Path) -> None:
     found = load_settings(write(tmp_path / "a.yaml", ""), Whole)
     assert found == Whole()

@@ -38,13 +38,20 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+def _at_home(text: str) -> Path:
+    """Return a path with ~ spelled out; one of an unknown user stays as it is."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
+
+
 def _beside_its_file(value: Any) -> Any:  # noqa: ANN401
     if isinstance(value, str):
         if not value.strip() or "\0" in value:
             raise ValueError("expected a path")
-        path = Path(value).expanduser()
         folder = value.file.parent if isinstance(value, Placed) else Path()
-        return Path(os.path.normpath(folder / path))
+        return folder / _at_home(value)
     return value
 
 
@@ -120,7 +127,7 @@ def _bases(path: Path, values: Mapping[str, Any], places: Mapping[KeyPath, Place
             f"{path}, line {places[(EXTENDS,)].line}: {EXTENDS} is {_shown(given)}; expected a "
             "file or a list of files."
         )
-    return [path.parent / Path(name).expanduser() for name in names]
+    return [path.parent / _at_home(name) for name in names]
 
 
 def _merge(base: Content, top: Content) -> Content:

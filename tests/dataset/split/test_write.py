@@ -275,6 +275,11 @@ def test_a_folder_that_cannot_be_one_is_refused(source: Path, tmp_path: Path) ->
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(InputError, match="Nothing can be written into"):
             split(source, folder)
+    for name in ("t_val.jsonl", "t_manifest.json"):
+        folder = tmp_path / name
+        (folder / name).mkdir(parents=True)
+        with pytest.raises(InputError, match="is a folder; move it away"):
+            split(source, folder, replace=True)
 
 
 def test_a_split_is_found_by_tag_and_by_manifest(source: Path, tmp_path: Path) -> None:

@@ -7,10 +7,11 @@ the same command with ``--replace`` makes it whole.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -36,6 +37,9 @@ from loragraft.dataset.split.rounding import SPLITS
 from loragraft.dataset.split.shares import FRACTIONS
 from loragraft.errors import InputError
 
+_CANNOT_WRITE = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT}
+)
 _TOLD = ("seed", "fractions", "group_by", "source")
 """What of two manifests is compared in words."""
 
@@ -125,12 +129,7 @@ def write_split(
         OutOfSpaceError: If the disk is full.
     """
     check_tag(tag)
-    for name in SPLITS:
-        if os.path.realpath(folder / file_name(tag, name)) == os.path.realpath(planned.source):
-            raise InputError(
-                f"{planned.source} would be overwritten by its own split; choose another --tag "
-                "or --output."
-            )
+    _check_targets(planned.source, folder, tag)
     with _draft_folder(folder, tag) as drafts:
         manifest = _draft(planned, drafts, tag)
         path = manifest_path(folder, tag)
@@ -148,21 +147,33 @@ def write_split(
     return Written(path, manifest, changed=True)
 
 
+def _check_targets(source: Path, folder: Path, tag: str) -> None:
+    """Refuse names that a rename would lose something of, or cannot take."""
+    for path in (*(folder / file_name(tag, name) for name in SPLITS), manifest_path(folder, tag)):
+        if os.path.realpath(path) == os.path.realpath(source):
+            raise InputError(
+                f"{source} would be overwritten by its own split; choose another --tag or --output."
+            )
+        if path.is_dir():
+            raise InputError(f"{path} is a folder; move it away or choose another --tag.")
+
+
 @contextmanager
 def _draft_folder(folder: Path, tag: str) -> Iterator[Path]:
     """Make the hidden folder of drafts, empty, and remove it in the end; one process at a time."""
     lock, drafts = folder / f".{tag}.lock", folder / f".{tag}.draft"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(13, "Permission denied")
-    except (PermissionError, FileExistsError, NotADirectoryError) as error:
-        raise InputError(
-            f"Nothing can be written into {folder}: {error.strerror}. Choose another --output."
-        ) from None
-    with hold_lock(lock):
-        shutil.rmtree(drafts, ignore_errors=True)  # of a process that was killed
-        drafts.mkdir()
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(hold_lock(lock))
+            shutil.rmtree(drafts, ignore_errors=True)  # of a process that was killed
+            drafts.mkdir()
+        except OSError as error:
+            if error.errno not in _CANNOT_WRITE:
+                raise
+            raise InputError(
+                f"Nothing can be written into {folder}: {error.strerror}. Choose another --output."
+            ) from None
         try:
             yield drafts
         finally:
