@@ -66,8 +66,8 @@ STAGES = (
     ("and numbers, flags, times", NUMBERS),
     ("and words, phrases, links", WORDS),
     ("and authors, same texts", AUTHORS),
-    ("and near-duplicates", NEAR),
     ("and language", LANGUAGE),
+    ("and near-duplicates", NEAR),
 )
 
 _NOUNS = ("lantern", "harbour", "glacier", "orchard", "violin", "compass", "meadow", "kiln", "reef",

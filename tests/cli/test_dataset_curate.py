@@ -158,6 +158,30 @@ def test_review_of_what_is_no_file_of_records(folder: Path) -> None:
     assert "line 1" in result.stderr
 
 
+def test_a_terminal_takes_single_keys(folder: Path) -> None:
+    import pty
+    import termios
+
+    curate(folder)
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-m", "loragraft", "dataset", "review", str(folder / "clean.jsonl")]
+    shown = b""
+    with subprocess.Popen(command, stdin=follower, stdout=follower, stderr=follower) as process:
+        for key in (b"a", b"x", b"r", b"\x04"):
+            while not shown.endswith(b"quit (q)? "):
+                shown += os.read(leader, 65536)
+            while termios.tcgetattr(leader)[3] & termios.ICANON:
+                time.sleep(0.01)  # what is typed before a key is waited for is thrown away
+            shown = b""
+            os.write(leader, key)
+        while b"undecided" not in shown:
+            shown += os.read(leader, 65536)
+        assert process.wait() == 0
+    os.close(follower)
+    os.close(leader)
+    assert b"1 accepted, 1 rejected, 3 undecided" in shown
+
+
 def test_interrupting_says_that_nothing_is_lost_and_the_command_goes_on(folder: Path) -> None:
     rows = (folder / "raw.jsonl").read_text()
     (folder / "raw.jsonl").write_text(rows * 300)

@@ -238,15 +238,19 @@ def _read_key() -> str:
     """Ask until one of the keys is given; the end of the input quits."""
     while True:
         click.echo("accept (a), reject (r), skip (s), quit (q)? ", nl=False)
-        if sys.stdin.isatty():
-            answer = click.getchar()
-            click.echo(answer if answer.isprintable() else "")
-        else:
-            answer = sys.stdin.readline()
-            click.echo()
-            if not answer:
-                return "quit"
+        answer = _key() if sys.stdin.isatty() else sys.stdin.readline()
+        click.echo()
+        if not answer:
+            return "quit"
         answer = answer.strip().lower()
         for key, word in _KEYS.items():
             if answer in (key, word):
                 return word
+
+
+def _key() -> str:
+    """Return the key that is pressed; "" for the end of the input."""
+    try:
+        return click.getchar(echo=True)
+    except EOFError:
+        return ""

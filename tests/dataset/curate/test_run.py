@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from loragraft.dataset.curate import filling, publishing
+from loragraft.dataset.curate import filling, publishing, run
 from loragraft.dataset.curate.report import page_path, report_path
 from loragraft.dataset.curate.run import Outcome, curate
 from loragraft.dataset.curate.state import State
@@ -96,6 +96,11 @@ def test_what_is_kept_passes_every_rule_and_what_is_dropped_is_counted(paths: Pa
     assert "likes is missing" in by_name["missing field"].samples[0].measured
     for reason in report.reasons:
         assert len(reason.samples) == min(reason.dropped, 5)
+    left = ROWS
+    for reason in report.reasons[:-1]:
+        assert reason.judged == left
+        left -= reason.dropped + reason.missing
+    assert left == report.kept
 
 
 def test_a_row_that_another_rule_drops_never_speaks_against_a_later_one(tmp_path: Path) -> None:
@@ -118,12 +123,17 @@ def test_a_row_that_another_rule_drops_never_speaks_against_a_later_one(tmp_path
         assert [record.id for record in read_records(out)] == ["1", "3", "5"]
 
 
+@pytest.mark.parametrize(("name", "value"), [("BATCH", 37), ("BATCH_BYTES", 5_000)])
 def test_batches_change_nothing(
-    paths: Paths, unbroken: tuple[bytes, ...], monkeypatch: pytest.MonkeyPatch
+    paths: Paths,
+    unbroken: tuple[bytes, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    value: int,
 ) -> None:
-    monkeypatch.setattr(filling, "BATCH", 37)
+    monkeypatch.setattr(filling, name, value)
     paths.run()
-    assert paths.out.read_bytes() == unbroken[0]
+    assert paths.written() == unbroken
 
 
 class Killed(BaseException):
@@ -225,6 +235,42 @@ def test_a_process_that_is_killed_goes_on_where_it_was(
     assert paths.written() == unbroken
 
 
+@pytest.mark.usefixtures("often")
+@pytest.mark.parametrize("harm", ["cut", "gone", "garbled"])
+def test_a_state_that_lacks_something_is_begun_anew(
+    paths: Paths, unbroken: tuple[bytes, ...], monkeypatch: pytest.MonkeyPatch, harm: str
+) -> None:
+    for _ in killed_at(monkeypatch, 4, after=True):
+        with pytest.raises(Killed):
+            paths.run()
+    folder = paths.out.with_name(".clean.jsonl.curate")
+    if harm == "cut":
+        os.truncate(folder / "kept.jsonl", 10)
+    elif harm == "gone":
+        (folder / "kept.jsonl").unlink()
+    else:
+        (folder / "state.sqlite").write_bytes(b"no database at all" * 100)
+    paths.run()
+    assert paths.written() == unbroken
+
+
+def test_records_that_are_taken_away_before_they_have_their_name(
+    paths: Paths, unbroken: tuple[bytes, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dying(folder: Path, out: Path) -> None:
+        raise Killed
+
+    with monkeypatch.context() as context:
+        context.setattr(run, "publish", dying)
+        with pytest.raises(Killed):
+            paths.run()
+    paths.out.with_name(".clean.jsonl.curate").joinpath("kept.jsonl").unlink()
+    with pytest.raises(InputError, match="taken away"):
+        paths.run()
+    paths.run(replace=True)
+    assert paths.written() == unbroken
+
+
 class _Noting:
     """A progress that keeps what it is told."""
 
@@ -319,7 +365,8 @@ def test_what_is_read_is_never_overwritten(paths: Paths) -> None:
 @pytest.mark.parametrize(
     ("raw", "out", "words"),
     [("none.jsonl", "a.jsonl", "does not exist"), (".", "a.jsonl", "is no file"),
-     ("raw.jsonl", "no/a.jsonl", "does not exist"), ("raw.jsonl", ".", "is a folder")],
+     ("raw.jsonl", "no/a.jsonl", "does not exist"), ("raw.jsonl", ".", "is a folder"),
+     ("raw.jsonl", "clean", "no name for records"), ("raw.jsonl", ".jsonl", "no name for")],
 )  # fmt: skip
 def test_places_that_make_no_sense(paths: Paths, raw: str, out: str, words: str) -> None:
     folder = paths.out.parent
@@ -338,9 +385,26 @@ def test_broken_lines_are_counted_and_named(paths: Paths) -> None:
     assert [item.line for item in report.broken_lines] == [ROWS + n for n in range(1, 6)]
     assert "cut off" in report.broken_lines[-1].reason
     paths.out.unlink()
-    with pytest.raises(InputError, match=rf"line {ROWS + 1} is no JSON"):
+    strict = pytest.raises(InputError, match=rf"line {ROWS + 1:,} is no JSON")
+    with strict:
         paths.run(strict=True)
     assert not paths.out.exists()
+    paths.run()
+    with strict:
+        paths.run(strict=True)
+
+
+@pytest.mark.usefixtures("often")
+def test_strict_counts_for_lines_that_an_earlier_run_passed_over(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = paths.raw.read_bytes()
+    paths.raw.write_bytes(BROKEN + b"\n" + rows)
+    for _ in killed_at(monkeypatch, 4, after=True):
+        with pytest.raises(Killed):
+            paths.run()
+    with pytest.raises(InputError, match="line 1 is no JSON"):
+        paths.run(strict=True)
 
 
 def test_an_input_that_grows_meanwhile_is_refused(paths: Paths) -> None:

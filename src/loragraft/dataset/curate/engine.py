@@ -20,7 +20,7 @@ from loragraft.dataset.curate.report import Reason
 from loragraft.dataset.curate.rule import Drop, Row
 from loragraft.dataset.curate.rules import Rules
 from loragraft.dataset.curate.state import State
-from loragraft.dataset.curate.tally import MISSING, Tally
+from loragraft.dataset.curate.tally import Tally
 from loragraft.dataset.records import TaskRecord, to_json
 from loragraft.errors import InputError
 
@@ -85,16 +85,14 @@ class Engine:
             *((opened.spec.title, opened.spec.kind) for opened in self._judges),
             (RECORD, ""),
             *((memory.name, memory.spec.kind if memory.spec else "") for memory in self._memories),
-            (MISSING, ""),
         ]
-        return tuple(self._tally.reason(*name) for name in names)
+        return self._tally.reasons(names)
 
     def _drop(self, reason: str, row: Row, drop: Drop, paths: Sequence[str] = ()) -> None:
         self._tally.drop(reason, row, drop, lambda: tuple(dict.fromkeys((*paths, *self._texts))))
 
     def _decided(self, rows: Sequence[Row]) -> list[_Left]:
         """Apply what people decided; a decision about another content is none."""
-        self._tally.judge(REVIEW, len(rows))
         left = []
         for row in rows:
             decision = self._decisions.get(row.id)
@@ -117,7 +115,6 @@ class Engine:
     def _judged(self, opened: OpenedJudge, left: list[_Left]) -> list[_Left]:
         spec = opened.spec
         asked = self._asked(opened, left)
-        self._tally.judge(spec.title, len(left))
         verdicts = opened.judge.check_many([left[number].row for number in asked])
         gone = set()
         for number, drop in zip(asked, verdicts, strict=True):
@@ -138,7 +135,6 @@ class Engine:
 
     def _recorded(self, left: list[_Left]) -> tuple[list[_Left], list[bytes]]:
         """Make the records; a row that makes none goes."""
-        self._tally.judge(RECORD, len(left))
         good, lines = [], []
         for item in left:
             try:
@@ -151,49 +147,59 @@ class Engine:
         return good, lines
 
     def _compared(self, left: list[_Left]) -> list[int]:
-        """Return which rows no memory speaks against; they are remembered."""
+        """Return which rows no memory speaks against; they are remembered.
+
+        What was kept before the batch speaks against some at once, so that memories that follow,
+        an embedder among them, need not look at these. Which memory drops a row is settled in
+        order, as if rows came one by one.
+        """
         places: list[dict[int, int]] = []
-        numbers = list(range(len(left)))
-        for opened in self._memories:
-            self._tally.judge(opened.name, len(numbers))
+        going: dict[int, tuple[int, Drop]] = {}
+        for count, opened in enumerate(self._memories):
+            numbers = [number for number in range(len(left)) if number not in going]
             places.append({number: place for place, number in enumerate(numbers)})
             opened.memory.begin([left[number].row for number in numbers])
             if opened is not self._memories[-1]:
-                # What was kept before this batch already speaks against some: the memories that
-                # follow, an embedder among them, need not look at these.
-                numbers = [
-                    number
-                    for number, place in places[-1].items()
-                    if not self._goes(opened, left[number], place, first=True)
-                ]
-        kept = []
-        for number in numbers:
-            if not self._goes_within(left[number], [place[number] for place in places]):
-                for opened, place in zip(self._memories, places, strict=True):
-                    opened.memory.keep(place[number])
-                kept.append(number)
+                for number, place in places[-1].items():
+                    drop = self._ask(opened, left[number], place)
+                    if drop is not None:
+                        going[number] = count, drop
+        kept = [n for n in range(len(left)) if self._stays(left[n], n, places, going.get(n))]
         for opened in self._memories:
             opened.memory.end()
         return kept
 
-    def _goes_within(self, item: _Left, places: Sequence[int]) -> bool:
-        """Ask the memories again, which may have kept rows of the batch; the last was not asked."""
-        return any(
-            self._goes(opened, item, place, first=opened is self._memories[-1])
-            for opened, place in zip(self._memories, places, strict=True)
-        )
-
-    def _goes(self, opened: OpenedMemory, item: _Left, place: int, *, first: bool) -> bool:
-        """Ask a memory about a row; ``first`` where it was not asked before."""
-        spec = opened.spec
-        if item.accepted and spec is not None:
+    def _stays(
+        self,
+        item: _Left,
+        number: int,
+        places: Sequence[dict[int, int]],
+        going: tuple[int, Drop] | None,
+    ) -> bool:
+        """Ask the memories in order, those up to the one that spoke against a row already."""
+        last = len(self._memories) if going is None else going[0]
+        for opened, place in zip(self._memories[:last], places, strict=False):
+            drop = self._ask(opened, item, place[number], count=True)
+            if drop is not None:
+                self._drop(opened.name, item.row, drop, opened.paths)
+                return False
+        if going is not None:
+            opened = self._memories[last]
+            self._drop(opened.name, item.row, going[1], opened.paths)
             return False
-        drop = opened.memory.check(place)
-        if drop is None:
-            return False
-        if drop.missing and spec is not None and spec.missing == "keep":
-            if first:
-                self._tally.let_pass(opened.name)
-            return False
-        self._drop(opened.name, item.row, drop, spec.paths if spec is not None else ())
+        for opened, place in zip(self._memories, places, strict=True):
+            opened.memory.keep(place[number])
         return True
+
+    def _ask(
+        self, opened: OpenedMemory, item: _Left, place: int, *, count: bool = False
+    ) -> Drop | None:
+        """Ask a memory about a row; ``count`` whether it passes for lack of a field."""
+        if item.accepted and opened.spec is not None:
+            return None
+        drop = opened.memory.check(place)
+        if drop is None or not drop.missing or opened.spec is None or opened.spec.missing == "drop":
+            return drop
+        if count:
+            self._tally.let_pass(opened.name)
+        return None

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,18 +24,19 @@ from loragraft.dataset.curate.rule import Row
 from loragraft.dataset.curate.rules import Rules
 from loragraft.dataset.curate.specs import SemanticDuplicates
 from loragraft.dataset.curate.state import State
-from loragraft.dataset.curate.tally import MISSING, Tally
+from loragraft.dataset.curate.tally import RECORD_ID, Tally
 from loragraft.dataset.pairs import Posts
 from loragraft.errors import InputError
 
 BATCH = 512
 """Lines that are judged at once. Batches begin at the same lines in every run, so that what an
 embedder computes for one does not depend on where a run was killed."""
+BATCH_BYTES = 8 << 20
+"""Bytes from which on a batch has enough lines: each may be long."""
 COMMIT_SECONDS = 2.0
 """Between two commits at least; a killed run does that much again."""
 DONE = "done"
 """What the state holds once everything is ready to be published."""
-RECORD_ID = "record id"
 _VERSION = 1
 
 
@@ -87,6 +87,9 @@ def fill(job: Job, state: State, progress: Progress) -> None:
         InputError: If the raw file changes meanwhile, or a line is broken and that counts.
     """
     tally = Tally(state.load("tally"))
+    if job.strict and tally.broken_lines:
+        first = tally.broken_lines[0]
+        raise broken_line(job.raw, first.line, first.reason)
     kept = state.file(KEPT)
     position, before = state.load("position", (0, 0))
     if position:
@@ -117,8 +120,15 @@ def _commit(state: State, tally: Tally, position: int, before: int) -> None:
     state.commit()
 
 
-def _batches(lines: Iterator[Line | Broken]) -> Iterator[list[Line | Broken]]:
-    while batch := list(islice(lines, BATCH)):
+def _batches(lines: Iterable[Line | Broken]) -> Iterator[list[Line | Broken]]:
+    """Cut lines into batches; where depends on the lines alone."""
+    batch: list[Line | Broken] = []
+    for line in lines:
+        batch.append(line)
+        if len(batch) == BATCH or line.stop - batch[0].start >= BATCH_BYTES:
+            yield batch
+            batch = []
+    if batch:
         yield batch
 
 
@@ -147,7 +157,7 @@ def _rows(batch: Sequence[Line | Broken], job: Job, tally: Tally, posts: Posts |
     for line in batch:
         if isinstance(line, Broken):
             if job.strict:
-                raise InputError(f"{job.raw}, line {line.number} {line.reason}.")
+                raise broken_line(job.raw, line.number, line.reason)
             tally.broke(line.number, line.reason)
             continue
         tally.counts["lines"] += 1
@@ -158,7 +168,7 @@ def _rows(batch: Sequence[Line | Broken], job: Job, tally: Tally, posts: Posts |
                 tally.unpaired[joined.reason] += 1
                 continue
             values = joined.row
-        tally.judge(MISSING, 1)
+        tally.counts["rows"] += 1
         found = row_id(job.rules.record, values)
         if found is None:
             path = job.rules.record.id if job.rules.record is not None else "id"
@@ -167,6 +177,11 @@ def _rows(batch: Sequence[Line | Broken], job: Job, tally: Tally, posts: Posts |
         else:
             rows.append(Row(line.number, found, values))
     return rows
+
+
+def broken_line(raw: Path, line: int, reason: str) -> InputError:
+    """Return the error of a run that takes no line which holds no row."""
+    return InputError(f"{raw}, line {line:,} {reason}. Right it, or leave --strict out.")
 
 
 def _check_same(job: Job) -> None:

@@ -29,6 +29,11 @@ class OpenedMemory(NamedTuple):
     spec: specs.RuleSpec | None
     memory: Memory
 
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The fields that it reads."""
+        return self.spec.paths if self.spec is not None else ()
+
 
 def _open_language(spec: specs.Language) -> Judge:
     from loragraft.dataset.curate.language import LanguageRule

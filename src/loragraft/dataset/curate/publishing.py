@@ -40,12 +40,24 @@ def publish(folder: Path, out: Path) -> Report:
     Returns:
         The report.
     """
+    ready = (folder / KEPT).exists()
     for name, target in ((KEPT, out), (_PAGE, page_path(out)), (_REPORT, report_path(out))):
         if (folder / name).exists():
             (folder / name).replace(target)
     sync_folder(out.parent)
     report = read_report(out)
-    if report is None:
-        raise InputError(f"{report_path(out)} is gone: run the same command again.")
     shutil.rmtree(folder, ignore_errors=True)
+    if report is None or not (ready or is_written(out, report)):
+        raise InputError(
+            f"The records that were ready for {out} were taken away before they had that name. "
+            "Run the same command again: it starts anew."
+        )
     return report
+
+
+def is_written(out: Path, report: Report) -> bool:
+    """Whether a file holds the very records that a report is about."""
+    try:
+        return sha256_file(out) == report.output.sha256
+    except OSError:
+        return False

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from loragraft.dataset.curate.fields import read, read_key, read_number
+from loragraft.dataset.curate.specs import FieldPath
 from loragraft.dataset.records import TaskRecord, answered, asked, parse_record
 from loragraft.errors import InputError
 from loragraft.settings import Settings
@@ -20,7 +21,7 @@ class Text(Settings):
     text: str
 
 
-Source = str | Text
+Source = FieldPath | Text
 """A dotted path, or ``{text: ...}`` for a fixed text."""
 
 PARTS: Mapping[str, tuple[str, ...]] = {
@@ -44,7 +45,7 @@ class RecordSpec(Settings):
     """
 
     kind: Literal["qa", "score", "reply", "embedding"]
-    id: str
+    id: FieldPath
     task_type: Source
     paper_id: Source | None = None
     question: Source | None = None

@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 SCHEMA_VERSION = 1
 TEMPLATE = "report.html.jinja"
+SUFFIX = ".jsonl"
+"""How the name of a file of records ends; what lies beside it is named without."""
 
 
 class _Frozen(BaseModel):
@@ -155,7 +157,7 @@ def decisions_path(out: Path) -> Path:
 
 
 def _stem(out: Path) -> str:
-    return out.name.removesuffix(".jsonl")
+    return out.name.removesuffix(SUFFIX)
 
 
 def read_report(out: Path) -> Report | None:

@@ -11,8 +11,11 @@ FOLDER/.CLEAN.jsonl.lock        held meanwhile
 
 from __future__ import annotations
 
+import errno
 import shutil
-from contextlib import ExitStack
+import sqlite3
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,9 +24,10 @@ from loragraft.artifact.lock import hold_lock
 from loragraft.artifact.progress import Progress, Silent
 from loragraft.dataset.curate.decisions import read_decisions
 from loragraft.dataset.curate.embedders import Embedders
-from loragraft.dataset.curate.filling import DONE, Job, fill
-from loragraft.dataset.curate.publishing import publish
+from loragraft.dataset.curate.filling import DONE, Job, broken_line, fill
+from loragraft.dataset.curate.publishing import is_written, publish
 from loragraft.dataset.curate.report import (
+    SUFFIX,
     Named,
     Report,
     decisions_path,
@@ -33,7 +37,9 @@ from loragraft.dataset.curate.report import (
 )
 from loragraft.dataset.curate.rules import load_rules
 from loragraft.dataset.curate.state import State
-from loragraft.errors import InputError
+from loragraft.errors import InputError, UnavailableError
+
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class Outcome(NamedTuple):
@@ -76,12 +82,18 @@ def curate(
     """
     progress = progress or Silent()
     _check_places(rules, raw, out)
+    folder = out.with_name(f".{out.name}.curate")
     with ExitStack() as stack:
+        stack.enter_context(_explain(folder))
         embedders = stack.enter_context(Embedders(progress.note))
         stack.enter_context(hold_lock(out.with_name(f".{out.name}.lock")))
         job = _prepare(rules, raw, out, strict, embedders, progress)
-        report, folder = read_report(out), out.with_name(f".{out.name}.curate")
-        if report is not None and report.key == job.key and _is_whole(out, report):
+        report = read_report(out)
+        same = report is not None and report.key == job.key and page_path(out).is_file()
+        if report is not None and same and is_written(out, report):
+            if strict and report.broken_lines:
+                first = report.broken_lines[0]
+                raise broken_line(raw, first.line, first.reason)
             shutil.rmtree(folder, ignore_errors=True)  # of a run that was never finished
             return Outcome(report, unchanged=True)
         with State(folder, job.key) as state:
@@ -89,9 +101,29 @@ def curate(
                 _check_out(out, report)
             if state.other:
                 progress.note("The rules, the input or the decisions changed: starting anew.")
+            if state.broken:
+                progress.note("What an earlier run left lacks bytes: starting anew.")
             if not state.load(DONE):
                 fill(job, state, progress)
         return Outcome(publish(folder, out), unchanged=False)
+
+
+@contextmanager
+def _explain(folder: Path) -> Iterator[None]:
+    """Turn SQLite's errors, and what the system forbids, into ours."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        raise UnavailableError(
+            f"{folder} cannot be read or written: {error}. Check the disk, delete that folder and "
+            "run the same command again."
+        ) from error
+    except OSError as error:
+        if error.errno not in _FORBIDDEN:
+            raise
+        raise InputError(
+            f"{error.filename or folder.parent} cannot be read or written: {error.strerror}."
+        ) from None
 
 
 def _check_places(rules: Path, raw: Path, out: Path) -> None:
@@ -102,6 +134,8 @@ def _check_places(rules: Path, raw: Path, out: Path) -> None:
         raise InputError(f"The folder {out.parent} does not exist: make it, or choose another.")
     if out.is_dir():
         raise InputError(f"{out} is a folder: give the name of a file, such as clean.jsonl.")
+    if not out.name.removesuffix(SUFFIX) or not out.name.endswith(SUFFIX):
+        raise InputError(f"{out} is no name for records: give one such as clean{SUFFIX}.")
     written = (out, report_path(out), page_path(out))
     for path in written:
         for source in (raw, rules, decisions_path(out)):
@@ -122,13 +156,6 @@ def _prepare(
     return Job(loaded, rules_named, raw, raw_named, size, out, decisions, embedders, strict)
 
 
-def _is_whole(out: Path, report: Report) -> bool:
-    try:
-        return page_path(out).is_file() and sha256_file(out) == report.output.sha256
-    except OSError:
-        return False
-
-
 def _check_out(out: Path, report: Report | None) -> None:
     """Refuse to overwrite what was not written by a run of this, or was changed since."""
     if not out.exists():
@@ -138,7 +165,7 @@ def _check_out(out: Path, report: Report | None) -> None:
             f"{out} is there, and no {report_path(out).name} says that it was written by dataset "
             "curate. Choose another -o, or give --replace."
         )
-    if sha256_file(out) != report.output.sha256:
+    if not is_written(out, report):
         raise InputError(
             f"{out} was changed since it was written by dataset curate. Choose another -o, or "
             "give --replace. Decisions about single records belong into "

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from loragraft.embedding.spec import DEFAULT_EMBEDDER
+from loragraft.plain_yaml import Placed
 from loragraft.settings import FilePath, Settings
 
 
 def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
+
+
+def _beside_its_file(value: object) -> object:
+    """Return an embedder's name, or the path of one that begins with a dot, from its file on."""
+    if isinstance(value, Placed) and value.startswith(("./", "../")):
+        return os.path.normpath(value.file.parent / value)
+    return value
 
 
 def _check_path(path: str) -> str:
@@ -46,7 +55,9 @@ class RuleSpec(Settings):
     kind: str
     name: str = ""
     missing: Literal["drop", "keep"] = "drop"
-    only: dict[FieldPath, tuple[Plain, ...]] = Field(default_factory=dict)
+    only: dict[FieldPath, Annotated[tuple[Plain, ...], Field(min_length=1)]] = Field(
+        default_factory=dict
+    )
 
     @property
     def title(self) -> str:
@@ -249,11 +260,15 @@ class NearDuplicates(_OfFields):
 
 
 class SemanticDuplicates(_OfFields):
-    """Texts that mean the same, by an embedder's cosine."""
+    """Texts that mean the same, by an embedder's cosine.
+
+    The embedder is a name, or a path; one that begins with ``./`` or ``../`` is relative to the
+    rules file.
+    """
 
     kind: Literal["semantic_duplicates"]
     threshold: Annotated[float, Field(gt=0, le=1)] = 0.9
-    embedder: Name = DEFAULT_EMBEDDER
+    embedder: Annotated[Name, BeforeValidator(_beside_its_file)] = DEFAULT_EMBEDDER
 
 
 AnyRule = Annotated[

@@ -78,6 +78,7 @@ class State(Closing):
             :meth:`commit` ends it.
         fresh: Whether nothing of this key was there.
         other: Whether there was something of another key, which is gone now.
+        broken: Whether there was something of this key that lacks what was committed; it is gone.
     """
 
     def __init__(self, folder: Path, key: str) -> None:
@@ -90,7 +91,9 @@ class State(Closing):
         self.folder = folder
         self._files: dict[str, GrowingFile] = {}
         found = _key_of(folder)
-        self.fresh, self.other = found != key, found not in (None, key)
+        self.other = found not in (None, key)
+        self.broken = found == key and not _files_reach(folder)
+        self.fresh = found != key or self.broken
         if self.fresh:
             shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
@@ -173,14 +176,30 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def _key_of(folder: Path) -> str | None:
     """Return the key of a folder's state, or None if it holds none that can be read."""
-    path = folder / DATABASE
-    if not path.is_file():
-        return None
-    base = sqlite3.connect(path, isolation_level=None)
     try:
-        row = base.execute("SELECT value FROM value WHERE name = 'key'").fetchone()
-        return str(json.loads(row[0])) if row else None
+        (value,) = _ask(folder, "SELECT value FROM value WHERE name = 'key'")
+        return str(json.loads(value[0]))
     except (sqlite3.DatabaseError, ValueError):
         return None
+
+
+def _files_reach(folder: Path) -> bool:
+    """Whether each file of a state is as long as it was committed, at least."""
+    try:
+        sizes = _ask(folder, "SELECT name, size FROM file")
+        if any(_ask(folder, "SELECT 1 FROM value WHERE name = 'done'")):
+            return True  # what is ready may have its name already
+        return all((folder / name).stat().st_size >= size for name, size in sizes)
+    except (OSError, sqlite3.DatabaseError):
+        return False
+
+
+def _ask(folder: Path, question: str) -> list[tuple[Any, ...]]:
+    path = folder / DATABASE
+    if not path.is_file():
+        return []
+    base = sqlite3.connect(path, isolation_level=None)
+    try:
+        return base.execute(question).fetchall()
     finally:
         base.close()

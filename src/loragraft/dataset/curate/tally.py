@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from bisect import insort
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from loragraft.dataset.curate.fields import read
@@ -16,6 +16,8 @@ SAMPLES = 5
 """Dropped rows of each reason that the report shows."""
 MISSING = "missing field"
 """The reason under which rows count that lack what a rule needs."""
+RECORD_ID = "record id"
+"""What the report calls rows that lack what their record would be called by."""
 NAMED_LINES = 20
 """Broken lines that are named; of more the number is told."""
 _SHOWN = 240
@@ -26,7 +28,7 @@ class Tally:
     """Counts what happens to rows.
 
     Attributes:
-        counts: Of rows, by what happened; the names are those of the report.
+        counts: Of lines and rows, by what happened; most names are those of the report.
         unpaired: Rows that are no pair, by reason.
     """
 
@@ -35,7 +37,6 @@ class Tally:
         saved = saved or {}
         self.counts: Counter[str] = Counter(saved.get("counts", {}))
         self.unpaired: Counter[str] = Counter(saved.get("unpaired", {}))
-        self._judged: Counter[str] = Counter(saved.get("judged", {}))
         self._dropped: Counter[str] = Counter(saved.get("dropped", {}))
         self._missing: Counter[str] = Counter(saved.get("missing", {}))
         self._unjudged: Counter[str] = Counter(saved.get("unjudged", {}))
@@ -50,7 +51,6 @@ class Tally:
         return {
             "counts": self.counts,
             "unpaired": self.unpaired,
-            "judged": self._judged,
             "dropped": self._dropped,
             "missing": self._missing,
             "unjudged": self._unjudged,
@@ -63,10 +63,6 @@ class Tally:
         self.counts["broken"] += 1
         if len(self._broken) < NAMED_LINES:
             self._broken.append((line, reason))
-
-    def judge(self, reason: str, rows: int) -> None:
-        """Count rows that came so far."""
-        self._judged[reason] += rows
 
     def let_pass(self, reason: str) -> None:
         """Count a row that lacks what a rule needs, and passes because the rule says so."""
@@ -95,13 +91,28 @@ class Tally:
             insort(samples, (place, {**sample, "shown": shown}), key=lambda item: item[0])
             del samples[SAMPLES:]
 
-    def reason(self, name: str, kind: str) -> Reason:
-        """Return what is known of one reason."""
+    def reasons(self, names: Sequence[tuple[str, str]]) -> tuple[Reason, ...]:
+        """Return what is known of each reason.
+
+        Args:
+            names: Names and kinds, in the order in which rows are judged.
+
+        Returns:
+            These, where rows had no id that before them, and at the end the fields that lacked.
+        """
+        left = self.counts["rows"]
+        reasons = []
+        for name, kind in [*([(RECORD_ID, "")] if self._missing[RECORD_ID] else []), *names]:
+            reasons.append(self._reason(name, kind, left))
+            left -= reasons[-1].dropped + reasons[-1].missing
+        return (*reasons, self._reason(MISSING, "", self.counts["rows"]))
+
+    def _reason(self, name: str, kind: str, judged: int) -> Reason:
         samples = (Sample(**sample) for _, sample in self._samples.get(name, []))
         return Reason(
             name=name,
             kind=kind,
-            judged=self._judged[name],
+            judged=judged,
             dropped=self._dropped[name],
             missing=self._missing[name],
             unjudged=self._unjudged[name],
