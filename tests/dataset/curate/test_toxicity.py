@@ -16,6 +16,8 @@ from loragraft.errors import CheckpointError, InputError, MissingExtraError
 from tests.support.shared import build_once
 from tests.support.toxic import build_classifier, rename_labels
 
+pytestmark = pytest.mark.slow  # torch and transformers are loaded, and a model is trained
+
 KIND, VILE = "you are a kind person", "you are a vile person"
 
 
