@@ -120,6 +120,7 @@ class Forge:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.support.collecting"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
+            cwd=Path(__file__).parents[2],
         )  # fmt: skip
 
     def start(

@@ -91,6 +91,33 @@ def test_killed_at_each_request_and_resumed_it_ends_the_same(
     assert at > 8
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("add", [True, False])
+def test_adding_another_run_can_be_killed_at_each_request_too(
+    tmp_path: Path, forge: Forge, whole: bytes, add: bool
+) -> None:
+    for at in range(1, 60, 2 if add else 3):
+        out = tmp_path / str(at) / "raw.jsonl"
+        out.parent.mkdir()
+        with apify_server() as server:
+            server.items = FOUND[:14]
+            collect(server.url, out)
+            prepare(server)
+            server.options = {"step": 14}
+            other = {"searchTerms": ["reef"]}
+            dead = killed(forge, server, out, at, add=True, run_input=other)
+            begun = len(server.runs) > 1
+            options = {"add": add, "resume": not add} if begun else {"add": True}
+            if dead:
+                collect(server.url, out, run_input=other, **options)
+            assert out.read_bytes() == whole
+            assert len(server.runs) == 2
+        no_key_in(out.parent)
+        if not dead:
+            break
+    assert at > 6
+
+
 def test_killed_again_and_again_it_still_ends_the_same(
     tmp_path: Path, forge: Forge, whole: bytes
 ) -> None:

@@ -109,15 +109,17 @@ class _Collection:
         self._before = store.records
 
     def go(self, agree: Callable[[Actor, Estimate], bool]) -> CollectReport | None:
-        store = self._store
-        if store.ended is None or not self._request.add:
+        store, add = self._store, self._request.add
+        if store.ended is None or not add:
             self._check_same()
-        if store.ended is not None and not self._has_more():
+        unnoted = store.get("starting") is not None  # a run may have been started for a killed call
+        if store.ended is not None and not unnoted and not self._has_more():
             return self._report()
         noted = store.get("run")
-        if store.ended == TARGET and not self._request.add:
+        if store.ended == TARGET and not add and not unnoted:
             store.reopen()
-        run = self._begin(agree) if noted is None or store.ended else self._runs.get(noted)
+        anew = noted is None or unnoted or store.ended is not None
+        run = self._begin(agree) if anew or noted is None else self._runs.get(noted)
         if run is None:
             return None
         self._progress.begin("Collecting", self._request.target or 0, "records")
