@@ -99,7 +99,7 @@ def test_names(text: str, expected: list[str]) -> None:
 
 
 def test_numbers() -> None:
-    assert numbers("412 K in 1987, not twelve") == {number_of("412"), number_of("1987")}
+    assert numbers(words("412 K in 1987, not twelve")) == {number_of("412"), number_of("1987")}
 
 
 @pytest.mark.parametrize(

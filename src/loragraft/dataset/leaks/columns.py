@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from loragraft.artifact.jsonl import read_jsonl
 from loragraft.artifact.progress import Progress
 from loragraft.dataset.leaks import sides
 from loragraft.dataset.leaks.facts import telling
-from loragraft.dataset.leaks.words import drawn_by, names, number_of, numbers, words
+from loragraft.dataset.leaks.words import drawn_by, names, number_of, numbers, split, words
 from loragraft.dataset.near.normalise import normalise
 from loragraft.dataset.records import Qa, TaskRecord, answered, parse_record
 from loragraft.errors import InputError
@@ -239,9 +239,10 @@ def _add(columns: Columns, start: int, record: TaskRecord) -> None:
     other = sides.turned(record)
     both = "\0".join(sorted((plain, normalise(other)))) if other is not None else ""
     columns.turned.append(sides.digest(both) if both else 0)
-    _add_words(columns, text)
+    own = set(split(plain))
+    _add_words(columns, own)
     columns.names.append(names(text))
-    columns.numbers.append(numbers(text))
+    columns.numbers.append(numbers(own))
     columns.asks.append(isinstance(record, Qa))
     given = (
         " ".join(words(text[:LONGEST_ANSWER])[:MOST_ANSWERS])
@@ -253,8 +254,8 @@ def _add(columns: Columns, start: int, record: TaskRecord) -> None:
     columns.evidence.append(tuple(record.evidence) if isinstance(record, Qa) else ())
 
 
-def _add_words(columns: Columns, text: str) -> None:
-    found = sorted({number_of(word) for word in words(text)}, key=drawn_by)
+def _add_words(columns: Columns, words_: Iterable[str]) -> None:
+    found = sorted({number_of(word) for word in words_}, key=drawn_by)
     columns.lengths.append(len(found))
     columns.drawn.extend(found[:MOST_WORDS])
     columns.places.append(len(columns.drawn))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from loragraft.artifact.progress import Progress
 from loragraft.dataset.leaks.book import Book, Found
@@ -13,6 +14,10 @@ from loragraft.dataset.leaks.facts import agree, apart
 from loragraft.dataset.leaks.report import NEAR
 from loragraft.dataset.leaks.same import first_by_key
 from loragraft.dataset.leaks.words import drawn_by
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _ROUNDING = 1e-9
 
@@ -89,30 +94,62 @@ class Index:
     """The questions of a split by their rarest words."""
 
     def __init__(self, columns: Columns, frequencies: Frequencies, near: float, split: int) -> None:
-        """Look at every question once; of equal ones at the first."""
+        """Look at every question once; of equal ones with equal answers at the first."""
+        import numpy as np
+
         self._columns, self._frequencies, self._near = columns, frequencies, near
         self._numbers: dict[int, array[int]] = {}
         for number in first_by_key(columns, columns.of(split), columns.whole).values():
             for word in self._rarest(number):
                 self._numbers.setdefault(word, array("Q")).append(number)
+        self._drawn = np.array(columns.drawn, np.uint32)
+        self._places = np.array(columns.places, np.int64)
+        self._lengths = np.array(columns.lengths, np.int64)
 
     def alike(self, number: int) -> Iterator[tuple[int, float]]:
         """Yield questions that are alike, with their cosine."""
+        import numpy as np
+
+        found = [self._numbers[word] for word in self._rarest(number) if word in self._numbers]
+        if not found:
+            return
+        others = np.unique(np.concatenate([np.frombuffer(each, np.uint64) for each in found]))
+        others = others.astype(np.int64)
+        size, sizes = int(self._lengths[number]), self._lengths[others]
+        fits = np.minimum(size, sizes) >= self._near**2 * np.maximum(size, sizes) - _ROUNDING
+        others, sizes = others[fits], sizes[fits]
+        if not len(others):
+            return
+        scores = self._shared(number, others) / np.sqrt(size * sizes)
+        for at in np.flatnonzero((scores >= self._near - _ROUNDING) | (sizes > MOST_WORDS)):
+            score = min(float(scores[at]), 1.0)
+            if max(size, int(sizes[at])) > MOST_WORDS:
+                score = self._estimated(number, int(others[at]))
+            if score >= self._near - _ROUNDING:
+                yield int(others[at]), score
+
+    def _shared(self, number: int, others: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return how many words each of several questions shares with one."""
+        import numpy as np
+
+        own = np.sort(self._drawn[self._places[number] : self._places[number + 1]])
+        begins = self._places[others]
+        counts = self._places[others + 1] - begins
+        ends = np.cumsum(counts)
+        words = self._drawn[np.arange(ends[-1]) + np.repeat(begins - ends + counts, counts)]
+        same = own[np.minimum(np.searchsorted(own, words), len(own) - 1)] == words
+        shared: NDArray[np.int64] = np.add.reduceat(same.astype(np.int64), ends - counts)
+        return shared
+
+    def _estimated(self, number: int, other: int) -> float:
+        """Estimate the cosine of two long texts by the words drawn from both together."""
         columns = self._columns
-        words = frozenset(columns.words(number))
-        size = columns.lengths[number]
-        seen: set[int] = set()
-        for word in self._rarest(number):
-            for other in self._numbers.get(word, ()):
-                if other in seen:
-                    continue
-                seen.add(other)
-                theirs = columns.lengths[other]
-                if min(size, theirs) < self._near**2 * max(size, theirs) - _ROUNDING:
-                    continue
-                score = _cosine(words, size, columns.words(other), theirs)
-                if score >= self._near - _ROUNDING:
-                    yield other, min(score, 1.0)
+        mine, theirs = frozenset(columns.words(number)), frozenset(columns.words(other))
+        drawn = sorted(mine | theirs, key=drawn_by)[:MOST_WORDS]
+        share = len(mine.intersection(theirs).intersection(drawn)) / len(drawn)
+        sizes = columns.lengths[number], columns.lengths[other]
+        both = share / (1 + share) * sum(sizes)
+        return min(both / math.sqrt(sizes[0] * sizes[1]), 1.0)
 
     def _rarest(self, number: int) -> list[int]:
         words = self._columns.words(number)
@@ -120,19 +157,3 @@ class Index:
         order = [word for _, word in sorted(zip(counts, words, strict=True))]
         needed = math.ceil(self._near**2 * len(order) - _ROUNDING)
         return order[: len(order) - needed + 1] if order else []
-
-
-def _cosine(words: frozenset[int], size: int, others: Sequence[int], theirs: int) -> float:
-    """Return the cosine of two sets of words; an estimate where either is long."""
-    if size <= MOST_WORDS and theirs <= MOST_WORDS:
-        both: float = len(words.intersection(others))
-    else:
-        both = _estimated(words, others, size + theirs)
-    return both / math.sqrt(size * theirs)
-
-
-def _estimated(words: frozenset[int], others: Sequence[int], sizes: int) -> float:
-    """Estimate how many words two long texts share, by those drawn from both together."""
-    drawn = sorted(words.union(others), key=drawn_by)[:MOST_WORDS]
-    share = len(words.intersection(others).intersection(drawn)) / len(drawn)
-    return share / (1 + share) * sizes

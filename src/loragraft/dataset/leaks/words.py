@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from zlib import crc32
 
 from loragraft.dataset.near.normalise import normalise
@@ -62,9 +63,9 @@ def drawn_by(number: int) -> int:
     return number * 0x9E3779B1 & 0xFFFFFFFF
 
 
-def numbers(text: str) -> frozenset[int]:
-    """Return hashes of the words with digits."""
-    return frozenset(number_of(word) for word in words(text[:LONGEST]) if _DIGIT.search(word))
+def numbers(found: Iterable[str]) -> frozenset[int]:
+    """Return hashes of those words that have digits."""
+    return frozenset(number_of(word) for word in found if _DIGIT.search(word))
 
 
 def names(text: str) -> frozenset[int]:
