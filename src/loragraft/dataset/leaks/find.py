@@ -72,11 +72,13 @@ def find_leaks(
     book, unread = Book(columns), list[str]()
     find_same(columns, book)
     find_wording(columns, book, near, progress)
-    if embedder is not None:
+    several = len(columns.splits) > 1
+    if embedder is not None and several:
         from loragraft.dataset.leaks.meaning import find_meaning
 
         find_meaning(columns, book, near, embedder, progress)
-    find_answers(columns, book, progress)
+    if several:
+        find_answers(columns, book, progress)
     find_shared(columns, book)
     wanted = wanted_questions(columns, progress)
     find_in_records(columns, book, wanted, progress)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -120,17 +121,15 @@ class _Vectors:
         progress.end()
         return cls(columns, numbers, path, width)
 
-    def blocks(self, size: int) -> list[tuple[list[int], NDArray[np.float32]]]:
-        """Return so many vectors at a time, with their records; read when they are used."""
+    def blocks(self, size: int) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
+        """Read so many vectors at a time, with their records."""
         import numpy as np
 
-        if not self.numbers:
-            return []
-        rows = np.memmap(self._path, "<f4", "r", shape=(len(self.numbers), self._width))
-        return [
-            (self.numbers[first : first + size], rows[first : first + size])
-            for first in range(0, len(self.numbers), size)
-        ]
+        with self._path.open("rb", buffering=0) as file:
+            for first in range(0, len(self.numbers), size):
+                numbers = self.numbers[first : first + size]
+                values = np.fromfile(file, "<f4", len(numbers) * self._width)
+                yield numbers, values.reshape(len(numbers), self._width)
 
     def ordered(self, pairs: list[tuple[float, int]]) -> list[tuple[float, int]]:
         """Return the closest first; of equally close ones by their ids."""

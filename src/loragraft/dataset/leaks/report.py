@@ -121,8 +121,8 @@ class LeakReport:
         embedder: What judged meaning; None where only words were compared.
         counts: For each kind and severity that was found, all findings.
         leaks: The findings, up to a number of each kind; worst first.
-        checked: What was looked at, in words.
-        unchecked: What was not, and why, as sentences.
+        unchecked: What was not looked at, and why, as sentences.
+        evidence: How many passages the corpus was asked for, and how many it has.
     """
 
     records: Mapping[str, int]
@@ -130,7 +130,6 @@ class LeakReport:
     embedder: str | None
     counts: tuple[Count, ...]
     leaks: tuple[Leak, ...]
-    checked: tuple[str, ...] = ()
     unchecked: tuple[str, ...] = ()
     evidence: Mapping[str, int] = field(default_factory=dict)
 
