@@ -157,10 +157,12 @@ def test_the_page_escapes_what_it_shows(tmp_path: Path) -> None:
     assert "a&lt;b&gt;" in text
 
 
-def test_a_page_that_cannot_be_written(clean: list[str], tmp_path: Path) -> None:
-    result = run(*clean, "--html", tmp_path / "no" / "leaks.html")
-    assert result.exit_code == 2
-    assert "cannot be written" in result.stderr
+@pytest.mark.parametrize("page", ["no/leaks.html", "", ".", "train.jsonl/leaks.html"])
+def test_a_page_that_cannot_be_written(clean: list[str], tmp_path: Path, page: str) -> None:
+    for path in (tmp_path / page, Path("/")):
+        result = run(*clean, "--html", path)
+        assert result.exit_code == 2, result.output
+        assert "cannot be written" in result.stderr
 
 
 def test_the_rest_is_counted(tmp_path: Path) -> None:

@@ -135,11 +135,12 @@ def _write(page: Path, report: LeakReport, title: str) -> None:
 
     try:
         write_atomically(page, render_page(report, title).encode())
-    except OSError as error:
-        if error.errno in NO_ROOM:
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
             raise
+        reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(
-            f"{page} cannot be written: {error.strerror}. Name a file in a folder that there is."
+            f"{page} cannot be written: {reason}. Name a file in a folder that there is."
         ) from None
 
 

@@ -67,6 +67,7 @@ def find_leaks(
         InputError: If a file or a record is broken, or an option is none.
     """
     _check(splits, corpus_use, near)
+    _check_there((*splits.values(), *corpus, *training_text))
     progress = progress or Silent()
     columns = read_columns(splits, progress)
     book, unread = Book(columns), list[str]()
@@ -110,6 +111,13 @@ def _check(splits: Mapping[str, Path], use: str, near: float) -> None:
             f"Questions are to count as one from {near} on; expected a cosine from {LEAST_NEAR} to "
             f"1. {NEAR} is usual."
         )
+
+
+def _check_there(paths: Sequence[Path]) -> None:
+    """Refuse what is not there before the long work begins."""
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"{path} does not exist; expected a file or a folder of that name.")
 
 
 def _search_corpus(
