@@ -166,7 +166,10 @@ def test_a_test_question_that_holds_what_training_answered(tmp_path: Path) -> No
 def test_an_answer_that_stands_elsewhere_by_itself_is_none(
     tmp_path: Path, question: str, answer: str
 ) -> None:
-    assert look(tmp_path, train=qa("t9", question, answer)).clean
+    report = look(tmp_path, train=qa("t9", question, answer))
+    assert report.clean
+    assert [leak.severity for leak in report.leaks] == ["note"] * ("pitch" in question)
+    assert all(leak.why.endswith("about something else") for leak in report.leaks)
 
 
 def test_a_test_question_inside_a_training_reply(tmp_path: Path) -> None:

@@ -22,19 +22,31 @@ another split; 59 shared a fifth of the weight, 4 a half: only these were about 
 """
 TELLING_WORDS = 5
 """An answer of so many words stands nowhere by chance, whatever else a question says."""
+RARE = 3
+"""Questions in which an answer's rarest word stands, up to which even a question about something
+else is noted that holds it."""
 COMMON_SHARE, COMMON_LEAST = 0.01, 200
 """An answer whose every word stands in more questions (in share and number) is a term of the field,
 and is passed over."""
 
+_ELSE = ", which is about something else"
 _STOPPED = frozenset(number_of(word) for word in STOP_WORDS)
 
 
 @dataclass
 class _Answer:
-    """An answer, and who gives it."""
+    """An answer, and who gives it.
+
+    Attributes:
+        text: Without articles.
+        words: Of the text.
+        standing: In how many questions the rarest of them stands.
+        records: Who gives it.
+    """
 
     text: str
     words: list[str]
+    standing: int = 0
     records: list[int] = field(default_factory=list)
 
 
@@ -79,6 +91,7 @@ def _anchors(columns: Columns, frequencies: Frequencies) -> dict[int, list[_Answ
         hashes = [number_of(word) for word in answer.words]
         count, anchor = min(zip(frequencies.of(hashes), hashes, strict=True))
         if 0 < count <= common:
+            answer.standing = count
             anchors.setdefault(anchor, []).append(answer)
     return anchors
 
@@ -109,8 +122,10 @@ def _given_away(
         if hashes <= own:
             continue
         share = _share(frequencies, own - hashes - _STOPPED, told)
-        if share >= ABOUT_THE_SAME or len(answer.words) >= TELLING_WORDS:
-            yield _found(columns, answer, number, asking, share)
+        same = share >= ABOUT_THE_SAME or len(answer.words) >= TELLING_WORDS
+        if same or answer.standing <= RARE:
+            found = _found(columns, answer, number, asking, share)
+            yield found if same else found._replace(severity="note", why=f"{found.why}{_ELSE}")
 
 
 def _answered(columns: Columns, number: int) -> frozenset[int]:
@@ -145,6 +160,6 @@ def _keep(columns: Columns, best: dict[tuple[int, int], Found], found: Found) ->
         best[place] = found
 
 
-def _order(columns: Columns, found: Found) -> tuple[float, str, str]:
+def _order(columns: Columns, found: Found) -> tuple[bool, float, str, str]:
     assert isinstance(found.second, int)
-    return -round(found.score, 6), columns.ids[found.second], found.why
+    return found.severity != "leak", -round(found.score, 6), columns.ids[found.second], found.why
