@@ -23,7 +23,7 @@ from loragraft.dataset.curate.report import Named, Report, Reviewed
 from loragraft.dataset.curate.rule import Row
 from loragraft.dataset.curate.rules import Rules
 from loragraft.dataset.curate.specs import SemanticDuplicates
-from loragraft.dataset.curate.state import State
+from loragraft.dataset.curate.state import State, explain_database
 from loragraft.dataset.curate.tally import RECORD_ID, Tally
 from loragraft.dataset.pairs import Posts
 from loragraft.errors import InputError
@@ -101,7 +101,8 @@ def fill(job: Job, state: State, progress: Progress) -> None:
         progress.advance(position)
         committed = time.monotonic()
         for batch in _batches(scan_jsonl(job.raw, start=position, number=before)):
-            kept.append(engine.take(_rows(batch, job, tally, posts)))
+            with explain_database(state.folder):
+                kept.append(engine.take(_rows(batch, job, tally, posts)))
             progress.advance(batch[-1].stop - position)
             position, before = batch[-1].stop, batch[-1].number
             if time.monotonic() - committed >= COMMIT_SECONDS:
