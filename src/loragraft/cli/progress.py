@@ -140,6 +140,7 @@ class BarProgress:
         """Take the bar away."""
         if self._task is not None:
             self._rich.stop()
+            self._rich.remove_task(self._task)  # or the next bar would stand below this one
             self._task = None
 
 
