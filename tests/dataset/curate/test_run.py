@@ -365,13 +365,20 @@ def test_what_is_read_is_never_overwritten(paths: Paths) -> None:
 @pytest.mark.parametrize(
     ("raw", "out", "words"),
     [("none.jsonl", "a.jsonl", "does not exist"), (".", "a.jsonl", "is no file"),
-     ("raw.jsonl", "no/a.jsonl", "does not exist"), ("raw.jsonl", ".", "is a folder"),
+     ("raw.jsonl", "raw.jsonl/b/a.jsonl", "is no folder"), ("raw.jsonl", ".", "is a folder"),
      ("raw.jsonl", "clean", "no name for records"), ("raw.jsonl", ".jsonl", "no name for")],
 )  # fmt: skip
 def test_places_that_make_no_sense(paths: Paths, raw: str, out: str, words: str) -> None:
     folder = paths.out.parent
     with pytest.raises(InputError, match=words):
         curate(paths.rules, folder / raw, folder / out)
+
+
+def test_folders_of_the_output_are_made(paths: Paths) -> None:
+    out = paths.out.parent / "new" / "folders" / "clean.jsonl"
+    curate(paths.rules, paths.raw, out)
+    paths.run()
+    assert out.read_bytes() == paths.out.read_bytes()
 
 
 BROKEN = b'{"id": "a", \n\xff\xfe\n[1]\n{"id": "b", "likes": NaN}\n{"id": "b"'

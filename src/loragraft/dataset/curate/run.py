@@ -85,6 +85,7 @@ def curate(
     folder = out.with_name(f".{out.name}.curate")
     with ExitStack() as stack:
         stack.enter_context(_explain(folder))
+        _make_folder(out.parent)
         embedders = stack.enter_context(Embedders(progress.note))
         stack.enter_context(hold_lock(out.with_name(f".{out.name}.lock")))
         job = _prepare(rules, raw, out, strict, embedders, progress)
@@ -130,8 +131,6 @@ def _check_places(rules: Path, raw: Path, out: Path) -> None:
     if not raw.is_file():
         what = "is no file" if raw.exists() else "does not exist"
         raise InputError(f"{raw} {what}; expected a file of JSON lines.")
-    if not out.parent.is_dir():
-        raise InputError(f"The folder {out.parent} does not exist: make it, or choose another.")
     if out.is_dir():
         raise InputError(f"{out} is a folder: give the name of a file, such as clean.jsonl.")
     if not out.name.removesuffix(SUFFIX) or not out.name.endswith(SUFFIX):
@@ -141,6 +140,12 @@ def _check_places(rules: Path, raw: Path, out: Path) -> None:
         for source in (raw, rules, decisions_path(out)):
             if path.exists() and source.exists() and path.samefile(source):
                 raise InputError(f"{path} would be overwritten, but it is read: choose another -o.")
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(f"{folder} is no folder: choose another -o.") from None
 
 
 def _prepare(
