@@ -29,7 +29,7 @@ def judge(rule: dict[str, Any], values: dict[str, Any]) -> Drop | None:
 CASES: list[tuple[dict[str, Any], Any, str, Any]] = [
     ({"kind": "length", "min": 30, "max": 280}, "too short", "9 characters", GOOD),
     ({"kind": "length", "min": 30, "max": 280}, "x" * 281, "281 characters", "x" * 280),
-    ({"kind": "length", "min": 2}, "\u200a a \n", "1 characters", " ab "),
+    ({"kind": "length", "min": 2}, "\u200a a \n", "1 character", " ab "),
     ({"kind": "length", "max": 1}, "ab", "2 characters", "e\u0301"),
     ({"kind": "length", "min": 3, "unit": "words"}, "two words", "2 words", "three words here"),
     ({"kind": "length", "max": 4}, ["good", "longer"], "6 characters", ["good", "fine"]),
@@ -38,11 +38,11 @@ CASES: list[tuple[dict[str, Any], Any, str, Any]] = [
     ({"kind": "range", "max": 0.5}, 0.75, "0.75", 0.5),
     ({"kind": "items", "min": 1, "max": 2}, ["a", "b", "c"], "3 items", ["a"]),
     ({"kind": "items", "max": 1}, ["a", "b"], "2 items", "a"),
-    ({"kind": "unique_words", "min": 8}, "no no no no no no no no no", "1 different words", GOOD),
+    ({"kind": "unique_words", "min": 8}, "no no no no no no no no no", "1 different word", GOOD),
     (
         {"kind": "unique_words", "min": 3},
         "@ada @bob https://a.example/b 12 34 word",
-        "1 different words",
+        "1 different word",
         "three words here",
     ),
     (
@@ -61,8 +61,8 @@ CASES: list[tuple[dict[str, Any], Any, str, Any]] = [
     ({"kind": "keywords", "words": ["nft"]}, "n\u200bf\u200bt for you", "'nft'", "craft and ruffs"),
     ({"kind": "keywords", "words": ["nft"]}, "\uff4e\uff46\uff54 for you", "'nft'", "no art"),
     ({"kind": "keywords", "words": ["sea", "tide"], "max": 1}, "sea tide", "'sea', 'tide'", "sea"),
-    ({"kind": "urls"}, "see https://a.example/b", "1 links: 'https://a.example/b'", "see a.b.c"),
-    ({"kind": "urls"}, "see t.co/abc now", "1 links: 't.co/abc'", "It was late.So we left"),
+    ({"kind": "urls"}, "see https://a.example/b", "1 link: 'https://a.example/b'", "see a.b.c"),
+    ({"kind": "urls"}, "see t.co/abc now", "1 link: 't.co/abc'", "It was late.So we left"),
     ({"kind": "urls", "max": 1}, "a.com b.org", "2 links: 'a.com'", "a.com"),
     ({"kind": "flag", "value": False}, True, "is true", "false"),
     ({"kind": "flag", "value": False}, [{"type": "photo"}], "is true", []),

@@ -49,6 +49,11 @@ def quoted(value: object) -> str:
     return repr(text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "...")
 
 
+def counted(count: int, what: str) -> str:
+    """Spell a number of things."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
 def lacking(values: Values, path: str, expected: str) -> Drop:
     """Say that a row lacks what a rule needs."""
     found = read(values, path)
@@ -97,10 +102,10 @@ def judge_length(spec: specs.Length) -> Judging:
     """Count characters, composed as NFC has them, or words."""
 
     def measure(text: str) -> str | None:
-        characters = spec.unit == "characters"
         whole = unicodedata.normalize("NFC", text).strip()
-        count = len(whole) if characters else len(words_of(whole))
-        return f"{count:,} {spec.unit}" if _outside(count, spec.min, spec.max) else None
+        count = len(whole) if spec.unit == "characters" else len(words_of(whole))
+        outside = _outside(count, spec.min, spec.max)
+        return counted(count, spec.unit.removesuffix("s")) if outside else None
 
     return _each_text(spec.field, measure)
 
@@ -124,7 +129,7 @@ def judge_items(spec: specs.Items) -> Judging:
         return 1 if isinstance(found, str) and found.strip() else None
 
     def measure(number: int) -> str | None:
-        return f"{number:,} items" if _outside(number, spec.min, spec.max) else None
+        return counted(number, "item") if _outside(number, spec.min, spec.max) else None
 
     return _each(spec.field, count, "list", measure)
 
@@ -134,7 +139,7 @@ def judge_unique_words(spec: specs.UniqueWords) -> Judging:
 
     def measure(text: str) -> str | None:
         count = len(set(words_of(text)))
-        return f"{count} different words" if count < spec.min else None
+        return counted(count, "different word") if count < spec.min else None
 
     return _each_text(spec.field, measure)
 
@@ -166,7 +171,9 @@ def judge_urls(spec: specs.Urls) -> Judging:
 
     def measure(text: str) -> str | None:
         found = urls_of(text)
-        return f"{len(found)} links: {quoted(found[0])}" if len(found) > spec.max else None
+        return (
+            f"{counted(len(found), 'link')}: {quoted(found[0])}" if len(found) > spec.max else None
+        )
 
     return _each_text(spec.field, measure)
 
