@@ -157,7 +157,7 @@ def test_one_base_by_two_ways_is_no_circle(tmp_path: Path) -> None:
         ("seed: 1.5", "seed is 1.5: "),
         ("rate: .nan", "rate is nan: "),
         ("rules: [{kind: words}]", "rules[0].keywords is missing."),
-        ("rules: [{kind: lenght}]", "rules[0] is {'kind': 'lenght'}: "),
+        ("rules: [{kind: lenght}]", "rules[0].kind is 'lenght', which there is not. Did you mean"),
         ("rules: {kind: length}", "rules is {'kind': 'length'}: "),
         ("raw: ''", "raw is '': expected a path."),
         ("inner: 3", "inner is 3: "),

@@ -161,7 +161,7 @@ def _problem(path: Path, content: Content, kind: type[BaseModel], problem: Any) 
     standing = [keys[:n] for n in range(len(keys), 0, -1) if keys[:n] in content.places]
     place = content.places[standing[0]] if standing else None
     where = f"{place.file}, line {place.line}: " if place else f"{path}: "
-    name = _spell(keys) or "the file"
+    name = _spell(keys)
     known = sorted({str(field) for model in models for field in _fields(model)})
     if problem["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(keys[-1]), known, n=1)
@@ -169,8 +169,29 @@ def _problem(path: Path, content: Content, kind: type[BaseModel], problem: Any) 
         return f"{where}{name} is no key that there is. {step}"
     if missing:
         return f"{where}{name} is missing."
+    if problem["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        return f"{where}{_spell((*keys, *_tag_of(problem)))} {_no_tag(problem)}"
     message = str(problem["msg"]).removeprefix("Value error, ").rstrip(".")
+    message = message.replace("a valid tuple", "a list")
+    if not keys:  # the whole file: nobody reads it here
+        return f"{where}{message[:1].lower()}{message[1:]}."
     return f"{where}{name} is {_shown(problem['input'])}: {message[:1].lower()}{message[1:]}."
+
+
+def _tag_of(problem: Any) -> KeyPath:  # noqa: ANN401
+    """Return the key that decides which of several models a mapping is."""
+    return (str(problem["ctx"]["discriminator"]).strip("'"),)
+
+
+def _no_tag(problem: Any) -> str:  # noqa: ANN401
+    """Say what is wrong with that key, and what it may be."""
+    context = problem["ctx"]
+    if "tag" not in context:
+        return "is missing."
+    known = [tag.strip("' ") for tag in str(context["expected_tags"]).split(",")]
+    near = difflib.get_close_matches(str(context["tag"]), known, n=1)
+    step = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(known)}."
+    return f"is {_shown(context['tag'])}, which there is not. {step}"
 
 
 def _locate(

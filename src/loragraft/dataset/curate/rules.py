@@ -83,9 +83,11 @@ class Rules(Settings):
         }
         idle = sorted(set(map(str, protocol or {})) - used - COLLECTING)
         if idle:
+            near = difflib.get_close_matches(idle[0], sorted(used | COLLECTING), n=1)
+            hint = f"did you mean {near[0]}? Otherwise " if near else ""
             raise ValueError(
-                f"protocol: {idle[0]} is used by no rule, so it would change nothing; refer to "
-                f'it by "${{{idle[0]}}}" or take it out'
+                f"protocol: {idle[0]} is used by no rule, so it would change nothing; {hint}refer "
+                f'to it by "${{{idle[0]}}}" or take it out'
             )
         return rest
 
