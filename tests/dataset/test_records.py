@@ -84,7 +84,7 @@ def test_what_else_a_record_holds_is_kept() -> None:
     ("values", "words"),
     [
         ({**QA, "kind": "quiz"}, "\"kind\" is 'quiz'; there are qa, score, reply, embedding"),
-        ({"id": "x"}, '"kind" is None'),
+        ({"id": "x"}, '"kind" is missing; there are qa, score'),
         ({**QA, "id": " "}, "\"id\" is ' '; expected"),
         ({**QA, "id": True}, '"id" is True'),
         ({**QA, "id": "a\nb"}, '"id" is \'a\\nb\''),

@@ -122,7 +122,9 @@ def parse_record(values: Mapping[str, Any]) -> TaskRecord:
     """
     kind = values.get("kind")
     if not isinstance(kind, str) or kind not in _KINDS:
-        raise InputError(f'The field "kind" is {_shown(kind)}; there are {", ".join(_KINDS)}.')
+        found = f"is {_shown(kind)}" if "kind" in values else "is missing"
+        step = "" if "kind" in values else " dataset curate makes records of other rows."
+        raise InputError(f'The field "kind" {found}; there are {", ".join(_KINDS)}.{step}')
     reader = _Reader(values)
     common = {"id": reader.identity("id"), "task_type": reader.name("task_type")}
     if values.get("paper_id") is not None:
