@@ -141,6 +141,7 @@ def _check_places(rules: Path, raw: Path, out: Path) -> None:
             if path.exists() and source.exists() and path.samefile(source):
                 raise InputError(f"{path} would be overwritten, but it is read: choose another -o.")
 
+
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
