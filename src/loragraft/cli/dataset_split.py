@@ -118,13 +118,17 @@ class _Leaks:
 
     def summary(self) -> dict[str, Any] | None:
         """Return the verdict for a program; None where nobody looked."""
-        if self._report is None:
+        found = self._report
+        if found is None:
             return None
-        return {"clean": self._report.clean, "verdict": self._report.verdict}
+        return {"clean": found.clean, "verdict": found.verdict, "unchecked": list(found.unchecked)}
 
     def tell(self) -> None:
-        """Print the verdict, and how to see more."""
+        """Print the verdict, what it does not speak of, and how to see more."""
+        from loragraft.cli.output import print_warnings
+
         if self._report is not None:
             click.echo(self._report.verdict)
+            print_warnings(self._report.unchecked)
             if not self._report.clean:
                 click.echo(f"See: {self._step}")
