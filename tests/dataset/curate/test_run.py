@@ -8,48 +8,17 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 
 from loragraft.dataset.curate import filling, publishing, run
-from loragraft.dataset.curate.report import page_path, report_path
-from loragraft.dataset.curate.run import Outcome, curate
-from loragraft.dataset.curate.state import State
+from loragraft.dataset.curate.report import page_path
+from loragraft.dataset.curate.run import curate
 from loragraft.dataset.records import asked, read_records
-from loragraft.errors import InputError, LockedError
+from loragraft.errors import InputError
+from tests.support.curation import ROWS, Killed, Noting, Paths, killed_at, make_paths
 from tests.support.rows import RULES, make_row, write_rows, write_rules
-
-ROWS = 4_000
-
-
-class Paths(NamedTuple):
-    """The files of a run."""
-
-    rules: Path
-    raw: Path
-    out: Path
-
-    def run(self, **options: Any) -> Outcome:  # noqa: ANN401
-        """Curate."""
-        return curate(*self, **options)
-
-    def written(self) -> tuple[bytes, bytes, bytes]:
-        """Return records, report and page."""
-        paths = (self.out, report_path(self.out), page_path(self.out))
-        return tuple(path.read_bytes() for path in paths)  # type: ignore[return-value]
-
-    def left_over(self) -> list[str]:
-        """Return the folders of unfinished runs."""
-        return [path.name for path in self.out.parent.glob(".*.curate")]
-
-
-def make_paths(folder: Path, rows: int = ROWS) -> Paths:
-    folder.mkdir(exist_ok=True)
-    raw = write_rows(folder / "raw.jsonl", rows)
-    return Paths(write_rules(folder / "rules.yaml"), raw, folder / "clean.jsonl")
 
 
 @pytest.fixture(scope="module")
@@ -136,28 +105,6 @@ def test_batches_change_nothing(
     assert paths.written() == unbroken
 
 
-class Killed(BaseException):
-    """Stands for a kill: nothing catches it."""
-
-
-def killed_at(monkeypatch: pytest.MonkeyPatch, number: int, *, after: bool) -> Iterator[None]:
-    """Die at a commit, before or after it."""
-    commit, count = State.commit, 0
-
-    def dying(self: State) -> None:
-        nonlocal count
-        count += 1
-        if count == number and not after:
-            raise Killed
-        commit(self)
-        if count == number:
-            raise Killed
-
-    with monkeypatch.context() as context:
-        context.setattr(State, "commit", dying)
-        yield
-
-
 @pytest.mark.usefixtures("often")
 def test_a_run_that_dies_at_any_commit_ends_with_the_same_bytes(
     paths: Paths, unbroken: tuple[bytes, ...], monkeypatch: pytest.MonkeyPatch
@@ -230,7 +177,7 @@ def test_a_process_that_is_killed_goes_on_where_it_was(
         died = subprocess.run([sys.executable, "-c", _CHILD, str(commits), *map(str, paths)])
         assert died.returncode == -signal.SIGKILL
     notes: list[str] = []
-    paths.run(progress=_Noting(notes))
+    paths.run(progress=Noting(notes))
     assert any(note.startswith("Going on behind line 2,048") for note in notes)
     assert paths.written() == unbroken
 
@@ -271,28 +218,6 @@ def test_records_that_are_taken_away_before_they_have_their_name(
     assert paths.written() == unbroken
 
 
-class _Noting:
-    """A progress that keeps what it is told."""
-
-    def __init__(self, notes: list[str]) -> None:
-        self._notes = notes
-        self.done = 0
-        self.totals: list[int] = []
-
-    def begin(self, stage: str, total: int, unit: str = "bytes") -> None:
-        self.done = 0
-        self.totals.append(total)
-
-    def advance(self, count: int) -> None:
-        self.done += count
-
-    def note(self, text: str) -> None:
-        self._notes.append(text)
-
-    def end(self) -> None:
-        pass
-
-
 @pytest.mark.usefixtures("often")
 def test_progress_reaches_the_end_and_no_further(
     paths: Paths, monkeypatch: pytest.MonkeyPatch
@@ -300,7 +225,7 @@ def test_progress_reaches_the_end_and_no_further(
     for _ in killed_at(monkeypatch, 4, after=True):
         with pytest.raises(Killed):
             paths.run()
-    progress = _Noting([])
+    progress = Noting([])
     paths.run(progress=progress)
     assert progress.done == progress.totals[-1] == paths.raw.stat().st_size
 
@@ -321,7 +246,7 @@ def test_whatever_changed_begins_anew_and_says_so(
         decision = {"id": "r8", "decision": "reject", "content": "0123456789abcdef"}
         paths.out.with_name("clean.review.jsonl").write_text(json.dumps(decision) + "\n")
     notes: list[str] = []
-    report = paths.run(progress=_Noting(notes)).report
+    report = paths.run(progress=Noting(notes)).report
     assert any("starting anew" in note for note in notes)
     assert report.lines == (600 if changed == "raw" else ROWS)
     assert not paths.left_over()
@@ -360,98 +285,3 @@ def test_what_is_read_is_never_overwritten(paths: Paths) -> None:
         with pytest.raises(InputError, match="would be overwritten"):
             curate(paths.rules, paths.raw, out, replace=True)
     assert len(paths.raw.read_bytes().splitlines()) == ROWS
-
-
-@pytest.mark.parametrize(
-    ("raw", "out", "words"),
-    [("none.jsonl", "a.jsonl", "does not exist"), (".", "a.jsonl", "is no file"),
-     ("raw.jsonl", "raw.jsonl/b/a.jsonl", "is no folder"), ("raw.jsonl", ".", "is a folder"),
-     ("raw.jsonl", "clean", "no name for records"), ("raw.jsonl", ".jsonl", "no name for")],
-)  # fmt: skip
-def test_places_that_make_no_sense(paths: Paths, raw: str, out: str, words: str) -> None:
-    folder = paths.out.parent
-    with pytest.raises(InputError, match=words):
-        curate(paths.rules, folder / raw, folder / out)
-
-
-def test_folders_of_the_output_are_made(paths: Paths) -> None:
-    out = paths.out.parent / "new" / "folders" / "clean.jsonl"
-    curate(paths.rules, paths.raw, out)
-    paths.run()
-    assert out.read_bytes() == paths.out.read_bytes()
-
-
-BROKEN = b'{"id": "a", \n\xff\xfe\n[1]\n{"id": "b", "likes": NaN}\n{"id": "b"'
-
-
-def test_broken_lines_are_counted_and_named(paths: Paths) -> None:
-    with paths.raw.open("ab") as file:
-        file.write(BROKEN)
-    report = paths.run().report
-    assert (report.lines, report.broken) == (ROWS, 5)
-    assert [item.line for item in report.broken_lines] == [ROWS + n for n in range(1, 6)]
-    assert "cut off" in report.broken_lines[-1].reason
-    paths.out.unlink()
-    strict = pytest.raises(InputError, match=rf"line {ROWS + 1:,} is no JSON")
-    with strict:
-        paths.run(strict=True)
-    assert not paths.out.exists()
-    paths.run()
-    with strict:
-        paths.run(strict=True)
-
-
-@pytest.mark.usefixtures("often")
-def test_strict_counts_for_lines_that_an_earlier_run_passed_over(
-    paths: Paths, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rows = paths.raw.read_bytes()
-    paths.raw.write_bytes(BROKEN + b"\n" + rows)
-    for _ in killed_at(monkeypatch, 4, after=True):
-        with pytest.raises(Killed):
-            paths.run()
-    with pytest.raises(InputError, match="line 1 is no JSON"):
-        paths.run(strict=True)
-
-
-def test_an_input_that_grows_meanwhile_is_refused(paths: Paths) -> None:
-    class Writing(_Noting):
-        def begin(self, stage: str, total: int, unit: str = "bytes") -> None:
-            if stage == "Curating":
-                with paths.raw.open("a") as file:
-                    file.write("{}\n")
-
-    with pytest.raises(InputError, match="changed while it was read"):
-        paths.run(progress=Writing([]))
-    assert not paths.out.exists()
-    assert paths.run().report.lines == ROWS + 1
-
-
-def test_an_empty_file_keeps_nothing(paths: Paths) -> None:
-    paths.raw.write_bytes(b"\n\n")
-    report = paths.run().report
-    assert (report.lines, report.kept) == (0, 0)
-    assert paths.out.read_bytes() == b""
-
-
-def test_two_at_once_are_refused(paths: Paths) -> None:
-    class Again(_Noting):
-        def begin(self, stage: str, total: int, unit: str = "bytes") -> None:
-            with pytest.raises(LockedError):
-                paths.run()
-
-    paths.run(progress=Again([]))
-
-
-def test_no_row_makes_it_fail(tmp_path: Path) -> None:
-    hostile: list[Any] = [
-        {}, {"id": None}, {"id": ["x"]}, {"id": {}}, {"id": ""}, {"id": "x" * 5000}, {"id": "\x1b"},
-        {"id": "a", "text": 5}, {"id": "b", "text": "x" * 30, "likes": "12e", "author": []},
-        {"id": "c", "text": "x" * 30, "likes": 10**400, "author": "a"},
-        {"id": "d", "text": ["", ""], "likes": 12}, {"id": True, "text": "x" * 30, "likes": 12},
-        {"id": "e", "text": "\u202e" + "y" * 30, "likes": 12, "author": {"a": 1}},
-    ]  # fmt: skip
-    raw = tmp_path / "raw.jsonl"
-    raw.write_text("".join(json.dumps(row) + "\n" for row in hostile))
-    report = curate(write_rules(tmp_path / "rules.yaml"), raw, tmp_path / "clean.jsonl").report
-    assert report.kept + report.dropped == len(hostile)
