@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -163,6 +164,32 @@ def test_a_page_that_cannot_be_written(clean: list[str], tmp_path: Path, page: s
         result = run(*clean, "--html", path)
         assert result.exit_code == 2, result.output
         assert "cannot be written" in result.stderr
+
+
+def test_a_page_never_takes_the_place_of_what_is_read(clean: list[str], tmp_path: Path) -> None:
+    test = Path(clean[1].partition("=")[2])
+    before = test.read_bytes()
+    link = tmp_path / "link.html"
+    link.symlink_to(test)
+    for page in (test, link):
+        result = run(*clean, "--html", page)
+        assert result.exit_code == 2
+        assert "would be overwritten" in result.stderr
+        assert test.read_bytes() == before
+
+
+def test_a_page_is_no_device(clean: list[str]) -> None:
+    result = run(*clean, "--html", os.devnull)
+    assert result.exit_code == 2
+    assert "no regular file" in result.stderr
+    assert not Path(os.devnull).is_file()
+
+
+def test_a_name_that_is_too_long_is_said(clean: list[str]) -> None:
+    for arguments in (["test=" + "n" * 300], [*clean, "--html", "n" * 300]):
+        result = run(*arguments)
+        assert result.exit_code == 2, result.output
+        assert "is too long" in result.stderr
 
 
 def test_the_rest_is_counted(tmp_path: Path) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,6 +75,8 @@ def leaks(
     from loragraft.dataset.leaks.find import find_leaks
 
     title, files = _splits(sources, folder)
+    if page is not None:
+        _check_page(page, (*files.values(), *corpus, *training_text))
     progress = make_progress()
     opened: AbstractContextManager[Embedder | None] = nullcontext()
     try:
@@ -100,7 +103,7 @@ def leaks(
 
 def _splits(sources: tuple[str, ...], folder: Path) -> tuple[str, Mapping[str, Path]]:
     """Return what a report is about, and the files of the splits by name."""
-    if any("=" in source for source in sources) and not Path(sources[0]).exists():
+    if any("=" in source for source in sources) and not os.path.exists(sources[0]):
         return ", ".join(sources), _named(sources)
     if len(sources) > 1:
         raise click.UsageError("Give one TAG or MANIFEST, or each split as NAME=FILE.")
@@ -118,7 +121,7 @@ def _named(sources: tuple[str, ...]) -> Mapping[str, Path]:
             raise click.UsageError(f"{source!r} is no NAME=FILE.")
         if name in files:
             raise click.UsageError(f"The split {name!r} is named twice.")
-        files[name] = Path(path)
+        files[name] = PATH.convert(path, None, None)
     return files
 
 
@@ -129,12 +132,21 @@ def _embedder(name: str, on_note: Callable[[str], object]) -> Embedder:
     return open_embedder(name_embedder(name), on_note)
 
 
+def _check_page(page: Path, read: Iterable[Path]) -> None:
+    """Refuse a page that would take the place of what is read, or of what is no file."""
+    if page.exists() and not page.is_file():
+        raise InputError(f"{page} is no regular file: name a file for --html to write.")
+    for path in read:
+        if page.exists() and path.exists() and page.samefile(path):
+            raise InputError(f"{page} would be overwritten, but it is read: choose another --html.")
+
+
 def _write(page: Path, report: LeakReport, title: str) -> None:
     from loragraft.artifact.files import write_atomically
     from loragraft.dataset.leaks.page import render_page
 
     try:
-        write_atomically(page, render_page(report, title).encode())
+        write_atomically(page, render_page(report, title).encode("utf-8", "backslashreplace"))
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             raise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +23,17 @@ class NamedPath(click.Path):
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> Any:  # noqa: ANN401 - click's own
-        """Refuse what is empty; else it would mean the folder that one is in."""
+        """Refuse what is empty, which would mean the folder that one is in, and what is too long.
+
+        Even a question about a path that is too long fails, wherever it is asked first.
+        """
         if value == "":
             self.fail("The path is empty. Is a variable unset?", param, ctx)
+        try:
+            os.lstat(value)
+        except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+                self.fail(f"The name {str(value)[:40]!r}... is too long.", param, ctx)
         return super().convert(value, param, ctx)
 
 
