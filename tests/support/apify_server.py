@@ -10,9 +10,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.support.local_server import serve
 
 KEY = "apify_api_T3stK3yThatNobodyMayEverSee42"
 TIME = "2025-06-01T12:00:00.000Z"
@@ -288,19 +290,5 @@ def apify_server() -> Iterator[ApifyServer]:
 
         do_GET = do_POST = _serve
 
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, request: object, client_address: object) -> None:
-            """Say nothing of clients that were killed."""
-
-    server = Server(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    owner.url = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
+    with serve(Handler) as owner.url:
         yield owner
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from loragraft.embedding.protocol import Embedder
+from tests.support.local_server import serve
 
 
 class EmbeddingServer:
@@ -83,13 +83,5 @@ def embedding_server(embedder: Embedder) -> Iterator[EmbeddingServer]:
             self.end_headers()
             self.wfile.write(data)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    owner.url = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
+    with serve(Handler) as owner.url:
         yield owner
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

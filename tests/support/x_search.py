@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.support.local_server import serve
 
 AUTH, CSRF = "5a0dau7hc00kie0fnobody", "c5rfc00kie0fnobody"
 TIME = "Wed Oct 10 20:19:24 +0000 2018"
@@ -119,13 +120,5 @@ def x_search() -> Iterator[XSearch]:
             self.end_headers()
             self.wfile.write(data)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    owner.url = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
+    with serve(Handler) as owner.url:
         yield owner
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +11,6 @@ import click
 from loragraft.cli.paths import PATH
 
 if TYPE_CHECKING:
-    from loragraft.artifact.progress import Progress
     from loragraft.dataset.curate.report import Report
     from loragraft.dataset.curate.review import Item
     from loragraft.dataset.records import TaskRecord
@@ -40,9 +37,10 @@ def curate(rules: Path, raw: Path, out: Path, strict: bool, replace: bool, as_js
     of dataset review are applied. The exit code is 1 if no row is kept.
     """
     from loragraft.cli.output import print_json
+    from loragraft.cli.progress import watched
     from loragraft.dataset.curate.run import curate as run
 
-    with _watched() as progress:
+    with watched(_kept) as progress:
         outcome = run(rules, raw, out, strict=strict, replace=replace, progress=progress)
     if as_json:
         print_json({"unchanged": outcome.unchanged, **outcome.report.to_json()})
@@ -52,26 +50,10 @@ def curate(rules: Path, raw: Path, out: Path, strict: bool, replace: bool, as_js
     return 0 if outcome.report.kept else 1
 
 
-@contextmanager
-def _watched() -> Iterator[Progress]:
-    """Show progress while the block runs; say after Ctrl-C that nothing is lost."""
-    from loragraft.cli.progress import make_progress
+def _kept() -> str:
+    from loragraft.dataset.curate.filling import COMMIT_SECONDS
 
-    progress = make_progress()
-    try:
-        yield progress
-    except KeyboardInterrupt:
-        from loragraft.dataset.curate.filling import COMMIT_SECONDS
-
-        progress.end()
-        click.echo(
-            f"\nWhat was judged is kept, but for the last {COMMIT_SECONDS:.0f} seconds at most: "
-            "the same command goes on from there.",
-            err=True,
-        )
-        raise
-    finally:
-        progress.end()
+    return f"What was judged is kept, but for the last {COMMIT_SECONDS:.0f} seconds at most"
 
 
 def _print_report(report: Report) -> None:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+import click
 
 from loragraft.artifact.progress import BYTES, Progress
 from loragraft.artifact.space import format_bytes
@@ -147,3 +151,21 @@ class BarProgress:
 def make_progress() -> Progress:
     """Return what suits where stderr goes."""
     return BarProgress() if sys.stderr.isatty() else LineProgress()
+
+
+@contextmanager
+def watched(kept: Callable[[], str]) -> Iterator[Progress]:
+    """Show progress while the block runs; say after Ctrl-C that nothing is lost.
+
+    Args:
+        kept: Says what is kept, once that is asked for: "What was read is kept".
+    """
+    progress = make_progress()
+    try:
+        yield progress
+    except KeyboardInterrupt:
+        progress.end()
+        click.echo(f"\n{kept()}: the same command goes on from there.", err=True)
+        raise
+    finally:
+        progress.end()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,6 @@ from loragraft.cli.rag_look import query, stats, verify
 from loragraft.embedding.spec import DEFAULT_EMBEDDER, EmbedderSpec
 
 if TYPE_CHECKING:
-    from loragraft.artifact.progress import Progress
     from loragraft.rag.index.layout import Asked
     from loragraft.rag.index.options import BuildReport
     from loragraft.rag.records import Skipped
@@ -82,6 +80,7 @@ def index(
     named and left out; the rest is indexed, and the exit code is then 1. An interrupted run goes
     on with the same command.
     """
+    from loragraft.cli.progress import watched
     from loragraft.rag.collection import IndexRequest, make_index
     from loragraft.rag.naming import name_embedder
 
@@ -90,7 +89,7 @@ def index(
         sources, name_embedder(embedder, adapter, base), chunk_tokens, overlap, search,
         approximate_from,
     )  # fmt: skip
-    with _watched() as progress:
+    with watched(_kept) as progress:
         report = make_index(target, request, replace_old=replace, progress=progress)
     _finish(report, as_json)
 
@@ -117,35 +116,20 @@ def update(
     collection from now on: documents from elsewhere leave, unless --add is given. Whatever cannot
     be read is named and left out, and the exit code is then 1.
     """
+    from loragraft.cli.progress import watched
     from loragraft.rag.collection import renew_index
 
-    with _watched() as progress:
+    with watched(_kept) as progress:
         report = renew_index(
             target, sources, add=add, embedder=embedder, adapter=adapter, progress=progress
         )
     _finish(report, as_json)
 
 
-@contextmanager
-def _watched() -> Iterator[Progress]:
-    """Show progress while the block runs; say after Ctrl-C that nothing is lost."""
-    from loragraft.cli.progress import make_progress
+def _kept() -> str:
+    from loragraft.rag.index.filling import WINDOW
 
-    progress = make_progress()
-    try:
-        yield progress
-    except KeyboardInterrupt:
-        from loragraft.rag.index.filling import WINDOW
-
-        progress.end()
-        click.echo(
-            f"\nWhat was embedded is kept, but for the last {WINDOW} chunks at most: the same "
-            "command goes on from there.",
-            err=True,
-        )
-        raise
-    finally:
-        progress.end()
+    return f"What was embedded is kept, but for the last {WINDOW} chunks at most"
 
 
 def _finish(report: BuildReport, as_json: bool) -> None:

@@ -24,10 +24,10 @@ from typing import Any, NamedTuple
 from pydantic import Field
 
 from loragraft.artifact.closing import Closing
+from loragraft.artifact.database import explain_full_database
 from loragraft.artifact.jsonl import Broken, Line, open_lines, parse_object
-from loragraft.artifact.space import format_bytes, free_disk
 from loragraft.dataset.tweets import read_tweet
-from loragraft.errors import InputError, OutOfSpaceError, UnavailableError
+from loragraft.errors import InputError, UnavailableError
 from loragraft.settings import Settings
 
 NO_ID = "has no id"
@@ -212,13 +212,9 @@ def _is_pair(values: Mapping[str, Any]) -> bool:
 def _explain(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into ours."""
     try:
-        yield
+        with explain_full_database(path, "Then run the same command again: what is done is kept."):
+            yield
     except sqlite3.DatabaseError as error:
-        if "full" in str(error):
-            raise OutOfSpaceError(
-                f"The disk filled up while {path} was written; {format_bytes(free_disk(path))} "
-                "are left. Free some and run the same command again: what is done is kept."
-            ) from error
         raise UnavailableError(
             f"{path} cannot be read or written: {error}. Check the disk, delete the file (it is "
             "made again), and run the same command again."

@@ -24,10 +24,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from loragraft.artifact.closing import Closing
+from loragraft.artifact.database import explain_full_database
 from loragraft.artifact.files import sync_folder
-from loragraft.artifact.space import explain_full_disk, format_bytes, free_disk
+from loragraft.artifact.space import explain_full_disk
 from loragraft.dataset.collect.page import Added, Page, sha256
-from loragraft.errors import InputError, OutOfSpaceError, UnavailableError
+from loragraft.errors import InputError, UnavailableError
 
 _VERSION = "1"
 _TABLES = """
@@ -340,13 +341,9 @@ def _other(out: Path, there: dict[str, str], asked: dict[str, str]) -> str:
 def _explain(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into ours."""
     try:
-        yield
+        with explain_full_database(path, "Then run the same command again with --resume."):
+            yield
     except sqlite3.DatabaseError as error:
-        if "full" in str(error):
-            raise OutOfSpaceError(
-                f"The disk filled up while {path} was written; {format_bytes(free_disk(path))} "
-                "are left. Free some and run the same command again with --resume."
-            ) from error
         if isinstance(error, sqlite3.OperationalError):
             raise UnavailableError(
                 f"{path} cannot be read or written: {error}. Check the disk and the folder, and "

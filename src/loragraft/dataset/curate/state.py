@@ -11,14 +11,13 @@ import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from loragraft.artifact.closing import Closing
+from loragraft.artifact.database import explain_full_database
 from loragraft.artifact.space import explain_full_disk
-from loragraft.errors import OutOfSpaceError
 
 DATABASE = "state.sqlite"
 CACHE_KIB = 32 * 1024
@@ -145,22 +144,15 @@ class State(Closing):
         self.connection.close()
 
 
-@contextmanager
-def explain_database(folder: Path) -> Iterator[None]:
+def explain_database(folder: Path) -> AbstractContextManager[None]:
     """Turn SQLite's "disk is full" into our error.
 
     Raises:
         OutOfSpaceError: In its place; other errors pass.
     """
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        if "full" not in str(error):
-            raise
-        raise OutOfSpaceError(
-            f"The disk filled up while {folder / DATABASE} was written. Free some of it and run "
-            "the same command again, or choose another output folder."
-        ) from None
+    return explain_full_database(
+        folder / DATABASE, "Then run the same command again, or choose another output folder."
+    )
 
 
 def _connect(path: Path) -> sqlite3.Connection:

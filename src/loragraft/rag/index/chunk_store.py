@@ -13,8 +13,8 @@ from typing import Any
 from urllib.parse import quote
 
 from loragraft.artifact.closing import Closing
-from loragraft.artifact.space import format_bytes, free_disk
-from loragraft.errors import InputError, OutOfSpaceError, UnavailableError
+from loragraft.artifact.database import explain_full_database
+from loragraft.errors import InputError, UnavailableError
 from loragraft.rag.records import Chunk, Skipped
 
 APPLICATION_ID = 0x4C475258
@@ -81,13 +81,9 @@ def explain_database(path: Path) -> Iterator[None]:
         InputError: If the file is damaged.
     """
     try:
-        yield
+        with explain_full_database(path, "Then run the same command again: what is done is kept."):
+            yield
     except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
-        if "full" in str(error):
-            raise OutOfSpaceError(
-                f"The disk filled up while {path} was written; {format_bytes(free_disk(path))} "
-                "are left. Free some and run the same command again: what is done is kept."
-            ) from error
         if "disk I/O" in str(error):
             raise UnavailableError(
                 f"{path} cannot be read or written: {error}. Check the disk, its quota and the "
