@@ -189,6 +189,8 @@ def parse_object(
         raise InputError(f"is no UTF-8: byte 0x{data[error.start]:02x} does not fit") from None
     except RecursionError:
         raise InputError("is no JSON that can be read: it is nested too deeply") from None
+    except json.JSONDecodeError as error:  # its own "line 1" would be taken for the file's
+        raise InputError(f"is no JSON: {error.msg} at column {error.colno}") from None
     except ValueError as error:
         raise InputError(f"is no JSON: {' '.join(str(error).split())[:200]}") from None
     if isinstance(values, list):
