@@ -95,6 +95,22 @@ def test_a_split_is_named_by_tag_or_manifest(tmp_path: Path) -> None:
     assert "is not the file that its manifest names" in changed.stderr
 
 
+def test_a_file_that_is_no_manifest(tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl"
+    path.write_text("{}\n", encoding="utf-8")
+    result = run(path)
+    assert result.exit_code == 2
+    assert "give each split as NAME=FILE" in result.stderr
+
+
+@pytest.mark.parametrize("option", ["--corpus", "--training-text"])
+def test_texts_that_are_not_there_are_told_first(leaking: list[str], option: str) -> None:
+    result = run(*leaking, option, "nowhere")
+    assert result.exit_code == 2
+    assert "nowhere does not exist: give files" in result.stderr
+    assert "Reading" not in result.stderr
+
+
 def test_a_tag_that_is_not_there(tmp_path: Path) -> None:
     result = run("nothing", "--splits", tmp_path)
     assert result.exit_code == 2

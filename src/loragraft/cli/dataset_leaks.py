@@ -108,7 +108,13 @@ def _splits(sources: tuple[str, ...], folder: Path) -> tuple[str, Mapping[str, P
     if len(sources) > 1:
         raise click.UsageError("Give one TAG or MANIFEST, or each split as NAME=FILE.")
     from loragraft.dataset.split.load import find_split
+    from loragraft.dataset.split.manifest import SUFFIX
 
+    if Path(sources[0]).is_file() and not sources[0].endswith(SUFFIX):
+        raise click.UsageError(
+            f"{sources[0]} is one file, and no manifest of a split. Divide it by dataset split, or "
+            "give each split as NAME=FILE, such as train=a.jsonl test=b.jsonl."
+        )
     found = find_split(sources[0], folder)
     return found.tag, found.files
 

@@ -67,7 +67,7 @@ def find_leaks(
         InputError: If a file or a record is broken, or an option is none.
     """
     _check(splits, corpus_use, near)
-    _check_there((*splits.values(), *corpus, *training_text))
+    _check_paths(splits, (*corpus, *training_text))
     progress = progress or Silent()
     columns = read_columns(splits, progress)
     book, unread = Book(columns), list[str]()
@@ -113,11 +113,17 @@ def _check(splits: Mapping[str, Path], use: str, near: float) -> None:
         )
 
 
-def _check_there(paths: Sequence[Path]) -> None:
-    """Refuse what is not there before the long work begins."""
-    for path in paths:
+def _check_paths(splits: Mapping[str, Path], texts: Sequence[Path]) -> None:
+    """Refuse what is not there before anything long begins."""
+    for path in splits.values():
         if not path.exists():
-            raise InputError(f"{path} does not exist; expected a file or a folder of that name.")
+            raise InputError(f"{path} does not exist; expected a file of JSON lines.")
+    for path in texts:
+        if not path.exists():
+            raise InputError(
+                f"{path} does not exist: give files, or folders of files, in Markdown, plain text, "
+                "HTML, PDF or JSON lines."
+            )
 
 
 def _search_corpus(
