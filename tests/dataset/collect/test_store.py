@@ -77,6 +77,24 @@ def test_a_damaged_state_is_told(out: Path, data: bytes) -> None:
         store.add([{"id": 1}], {})
 
 
+@pytest.mark.parametrize(
+    "change",
+    ["DROP TABLE seen", "UPDATE state SET value = 'many' WHERE name IN ('bytes', 'records')"],
+)
+def test_a_state_that_was_changed_by_hand_is_told(out: Path, change: str) -> None:
+    with Store(out, KEY) as store:
+        store.add([{"id": 1}], {})
+    base = sqlite3.connect(state_path(out))
+    with base:
+        base.execute(change)
+    base.close()
+    with (
+        pytest.raises((InputError, UnavailableError), match=r"raw\.jsonl\.collect"),
+        Store(out, KEY, resume=True) as store,
+    ):
+        store.add([{"id": 2}], {})
+
+
 def test_a_state_without_its_part_is_told(out: Path) -> None:
     Store(out, KEY).close()
     part_path(out).unlink()

@@ -150,7 +150,7 @@ class Store(Closing):
     def _known_key(self) -> str | None:
         """Return the key of a state that was begun whole."""
         with suppress(sqlite3.OperationalError):  # no table yet
-            return self.get("key")
+            return self._value("key")
         return None
 
     def _begin(self, key: str) -> None:
@@ -167,6 +167,7 @@ class Store(Closing):
         Raises:
             InputError: If what counts is not there.
         """
+        good = self.number("bytes")
         try:
             file = self._part.open("r+b")
         except FileNotFoundError:
@@ -174,7 +175,7 @@ class Store(Closing):
                 f"{self._part} is gone, which held the {self.records} records so far. Put it "
                 "back, or begin anew with --replace."
             ) from None
-        size, good = os.fstat(file.fileno()).st_size, self.number("bytes")
+        size = os.fstat(file.fileno()).st_size
         start, _, digest = (self.get("tail") or "").partition(" ")
         file.seek(int(start or 0))
         if size < good or (digest and sha256(file.read(good - int(start))) != digest):
@@ -198,13 +199,31 @@ class Store(Closing):
         return self._file
 
     def get(self, name: str) -> str | None:
-        """Return a value of the state."""
+        """Return a value of the state.
+
+        Raises:
+            InputError: If the state is damaged.
+        """
+        with _explain(self._state):
+            return self._value(name)
+
+    def _value(self, name: str) -> str | None:
         row = self._db.execute("SELECT value FROM state WHERE name = ?", (name,)).fetchone()
         return None if row is None or row[0] is None else str(row[0])
 
     def number(self, name: str) -> int:
-        """Return a number of the state; 0 where it is not there."""
-        return int(self.get(name) or 0)
+        """Return a number of the state; 0 where it is not there.
+
+        Raises:
+            InputError: If the state is damaged, or was changed by hand.
+        """
+        text = self.get(name) or "0"
+        if not (text.isascii() and text.isdecimal()):
+            raise InputError(
+                f"{self._state} is damaged: its {name} is {text[:40]!r}. Begin anew with "
+                "--replace, or choose another file with -o."
+            )
+        return int(text)
 
     @property
     def records(self) -> int:
@@ -284,7 +303,8 @@ class Store(Closing):
 
     def has(self, record_id: str) -> bool:
         """Whether a record is there."""
-        found = self._db.execute("SELECT 1 FROM seen WHERE id = ?", (record_id,)).fetchone()
+        with _explain(self._state):
+            found = self._db.execute("SELECT 1 FROM seen WHERE id = ?", (record_id,)).fetchone()
         return found is not None
 
     def finish(self, reason: str) -> Path:
