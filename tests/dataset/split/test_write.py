@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import subprocess
 import sys
@@ -315,6 +316,9 @@ def test_odd_manifests_are_refused_in_words(source: Path, tmp_path: Path) -> Non
         (json.dumps({**good, "tag": "u"}).encode(), "it was renamed"),
         (json.dumps({**good, "strata": [3]}).encode(), "strata.0"),
         (json.dumps({**good, "files": {}}).encode(), "files.train"),
+        (json.dumps({**good, "seed": 2**63}).encode(), "seed"),
+        (json.dumps({**good, "largest_deviation": {"records": math.nan}}).encode(), "finite"),
+        (json.dumps({**good, "papers": {**good["papers"], "all": 10**4000}}).encode(), "papers"),
     ]:  # fmt: skip
         done.path.write_bytes(data)
         with pytest.raises(InputError, match=words):
