@@ -228,6 +228,11 @@ def test_strata_of_a_file_are_counted(data: Path) -> None:
     assert sum(stratum["records"] for stratum in counted["strata"]) == 48
 
 
+def test_a_long_name_of_a_field_stands_above_its_text(tmp_path: Path) -> None:
+    path = make(tmp_path, likes_of_the_post=350)
+    assert "\n  likes_of_the_post\n            350\n" in run("show", path).output
+
+
 def test_hostile_texts_are_shown_not_obeyed(tmp_path: Path) -> None:
     data = make(tmp_path, question=HOSTILE, answers=[HOSTILE], **{"k\x1b[31m": HOSTILE})
     for arguments in (("show", data), ("show", data, "--json"), ("show", data, "--strata")):

@@ -203,6 +203,9 @@ def print_field(name: str, text: str) -> None:
     more = len(text) - LONGEST
     if more > 0:
         text = f"{text[:LONGEST]} ... ({more:,} more characters: --json)"
+    if len(name) > LABEL - 3:  # it would push the text's first line out of its column
+        print_wrapped(f"  {name}", "  ")
+        name = ""
     print_wrapped(text, "  ".ljust(LABEL), first=f"  {name} ".ljust(LABEL))
 
 
