@@ -133,5 +133,7 @@ def test_lines_that_are_no_decisions_are_refused(tmp_path: Path, line: str) -> N
 
 
 def test_an_id_that_is_not_there_is_said(out: Path) -> None:
-    with pytest.raises(InputError, match="no record 'nobody'"):
+    with pytest.raises(
+        InputError, match=r"no record 'nobody'.* delete its line in .*review\.jsonl"
+    ):
         find_records(out, ["nobody"])

@@ -80,7 +80,8 @@ def find_records(out: Path, ids: Iterable[str]) -> list[TaskRecord]:
     if missing:
         raise InputError(
             f"{out} has no record {missing[0]!r}. See the sample's ids with --list; what was "
-            "rejected before is not in the file any more."
+            "rejected before is not in the file any more: to take that back, delete its line in "
+            f"{decisions_path(out)} and curate again."
         )
     return found
 
