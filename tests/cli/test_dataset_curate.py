@@ -72,6 +72,16 @@ def test_nothing_kept_is_a_failed_check(folder: Path) -> None:
     assert "9 were wanted: 9 are missing." in result.stderr
 
 
+@pytest.mark.parametrize("text", ["", "question,answer\nwhy,because\n", '[{"question": "why"}]'])
+def test_a_file_without_a_row_says_what_was_expected(folder: Path, text: str) -> None:
+    (folder / "raw.jsonl").write_text(text)
+    result = curate(folder)
+    assert result.exit_code == 1
+    assert "raw.jsonl holds no row: expected one JSON object a line.\n" in result.stderr
+    assert "rules that dropped" not in result.stderr
+    assert "?." not in result.stderr
+
+
 def test_broken_lines_are_named_and_strict_ends_there(folder: Path) -> None:
     with (folder / "raw.jsonl").open("a") as file:
         file.write("{oops\n" * 5)

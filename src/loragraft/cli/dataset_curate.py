@@ -86,7 +86,7 @@ def _note(report: Report, out: Path, unchanged: bool) -> None:
     for reason, count in report.unpaired.items():
         notes.append(f"{count:,} rows are no pair: {reason}.")
     for item in report.broken_lines[:3]:
-        notes.append(f"Line {item.line:,} {item.reason}.")
+        notes.append(f"Line {item.line:,} {item.reason}{'' if item.reason.endswith('?') else '.'}")
     if report.broken > 3:
         notes.append(f"{report.broken:,} lines could not be read; the report names the first.")
     if report.target is not None and report.kept < report.target:
@@ -100,7 +100,9 @@ def _note(report: Report, out: Path, unchanged: bool) -> None:
             f"{report.review.stale:,} decisions are about another content and were passed over: "
             "review these records again."
         )
-    if not report.kept:
+    if not report.lines:
+        notes.append(f"{report.raw.name} holds no row: expected one JSON object a line.")
+    elif not report.kept:
         notes.append("No row was kept: look at the rules that dropped most.")
     from loragraft.chat.cleaning import clean
 
