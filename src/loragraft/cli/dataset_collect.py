@@ -207,9 +207,10 @@ def _plan(request: ApifyRequest, secret: Secret, as_json: bool) -> None:
     from loragraft.cli.output import print_json, print_warnings
     from loragraft.dataset.collect.apify import check_cost, plan_apify
 
-    notes: list[str] = []
-    actor, cost = plan_apify(request, secret, url=_api(), note=notes.append)
-    print_warnings(notes)
+    def note(text: str) -> None:
+        print_warnings([text])  # at once: what is waited for may take a minute
+
+    actor, cost = plan_apify(request, secret, url=_api(), note=note)
     if as_json:
         print_json(
             {"actor": actor.name, "input": _shown(request.run_input), "cost": cost.to_json()}

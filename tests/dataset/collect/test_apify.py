@@ -329,7 +329,9 @@ def test_a_name_that_no_file_can_have_is_told(apify: ApifyServer, out: Path) -> 
 
 
 def test_nobody_there_is_told(out: Path) -> None:
-    with pytest.raises(UnavailableError, match="Apify cannot be reached: ConnectError"):
+    with pytest.raises(UnavailableError, match="Apify cannot be reached: ConnectError") as caught:
         collect("http://127.0.0.1:9", out)
+    assert "refused" in str(caught.value)
+    assert "{" not in str(caught.value)
     assert fast().retry.attempts == 4
     assert room.collect_apify is collect_apify

@@ -78,6 +78,13 @@ def test_a_protocol_says_what_to_look_for(run: Run, apify: ApifyServer, tmp_path
     assert '"tides min_faves:200 -filter:replies"' in shown.stdout
 
 
+def test_a_plan_tells_what_it_waits_for_at_once(run: Run, apify: ApifyServer) -> None:
+    apify.fail((429, {}), (403, {}), path="/actors/")
+    plan = run("-o", "raw.jsonl", "--actor", ACTOR, "--input", "{}", "--dry-run")
+    assert isinstance(plan.exception, LoragraftError)
+    assert "answers 429" in plan.stderr
+
+
 def test_replies_to_what_was_collected_are_added(
     run: Run, apify: ApifyServer, tmp_path: Path
 ) -> None:

@@ -7,6 +7,7 @@ apify-client is known to be installed; :func:`open_client` is the way.
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -112,7 +113,7 @@ def _translated(error: Exception, secret: Secret) -> LoragraftError | None:
     from apify_client.errors import ApifyApiError
     from pydantic import ValidationError
 
-    words = " ".join(secret.hide(str(error)).split())[:300]
+    words = _inner(" ".join(secret.hide(str(error)).split()))[:300]
     if isinstance(error, ApifyApiError):
         return _refused(error.status_code, words)
     if isinstance(error, impit.HTTPError | impit.InvalidURL):
@@ -129,6 +130,14 @@ def _translated(error: Exception, secret: Secret) -> LoragraftError | None:
         f"Apify answers otherwise than apify-client expects ({words}). Is APIFY_API_BASE_URL the "
         f"API's address, and is apify-client up to date? {AGAIN}"
     )
+
+
+def _inner(words: str) -> str:
+    """Return what the operating system said, where the client wraps it into its own structures."""
+    head, sign, rest = words.partition(" Reason: ")
+    told = re.findall(r'error: "([^"]+)"|message: "([^"]+)"', rest)
+    said = [first or second for first, second in told]
+    return f"{head} ({said[-1]})" if sign and said else words
 
 
 def _refused(status: int, words: str) -> LoragraftError:
