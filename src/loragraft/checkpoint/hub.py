@@ -51,8 +51,9 @@ def explain_hub(repository: str, failed: str) -> Iterator[None]:
     except Exception as error:
         if not is_network_error(error):
             raise
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = said.strip(":. ").removeprefix("Got: ")  # what the client puts before its cause
         raise UnavailableError(
-            f"{repository} {failed}: {reason} Check the connection, or give the path of a local "
+            f"{repository} {failed}: {reason}. Check the connection, or give the path of a local "
             "copy."
         ) from None
