@@ -201,6 +201,19 @@ def test_a_state_that_lacks_something_is_begun_anew(
     assert paths.written() == unbroken
 
 
+@pytest.mark.parametrize("what", ["file", "link"])
+def test_where_the_state_goes_lies_nothing_else(paths: Paths, tmp_path: Path, what: str) -> None:
+    state = paths.out.with_name(".clean.jsonl.curate")
+    if what == "file":
+        state.write_bytes(b"mine")
+    else:
+        (tmp_path / "elsewhere").mkdir()
+        state.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="is no folder"):
+        paths.run()
+    assert not paths.out.exists()
+
+
 def test_records_that_are_taken_away_before_they_have_their_name(
     paths: Paths, unbroken: tuple[bytes, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 from loragraft.artifact.closing import Closing
 from loragraft.artifact.database import explain_full_database
 from loragraft.artifact.space import explain_full_disk
+from loragraft.errors import InputError
 
 DATABASE = "state.sqlite"
 CACHE_KIB = 32 * 1024
@@ -86,12 +87,17 @@ class State(Closing):
         Args:
             folder: Made if missing. Whatever belongs to another key in it is deleted.
             key: What the run depends on, as one string.
+
+        Raises:
+            InputError: If something else lies where the folder shall be.
         """
+        if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+            raise InputError(f"{folder} is no folder, and the state of a run goes there: move it.")
         self.folder = folder
         self._files: dict[str, GrowingFile] = {}
         found = _key_of(folder)
         self.other = found not in (None, key)
-        self.broken = found == key and not _files_reach(folder)
+        self.broken = found == key and not _is_whole(folder)
         self.fresh = found != key or self.broken
         if self.fresh:
             shutil.rmtree(folder, ignore_errors=True)
@@ -175,9 +181,11 @@ def _key_of(folder: Path) -> str | None:
         return None
 
 
-def _files_reach(folder: Path) -> bool:
-    """Whether each file of a state is as long as it was committed, at least."""
+def _is_whole(folder: Path) -> bool:
+    """Whether nobody damaged the database, and each file is as long as it was committed."""
     try:
+        if _ask(folder, "PRAGMA quick_check(1)") != [("ok",)]:
+            return False
         sizes = _ask(folder, "SELECT name, size FROM file")
         if any(_ask(folder, "SELECT 1 FROM value WHERE name = 'done'")):
             return True  # what is ready may have its name already
