@@ -141,7 +141,7 @@ def _embedder(name: str, on_note: Callable[[str], object]) -> Embedder:
 def _check_page(page: Path, read: Iterable[Path]) -> None:
     """Refuse a page that would take the place of what is read, or of what is no file."""
     if page.exists() and not page.is_file():
-        raise InputError(f"{page} is no regular file: name a file for --html to write.")
+        raise InputError(f"{page} cannot be written: it is no regular file. Name a file.")
     for path in read:
         if page.exists() and path.exists() and page.samefile(path):
             raise InputError(f"{page} would be overwritten, but it is read: choose another --html.")
