@@ -134,8 +134,5 @@ def _term(term: str) -> str:
 
 def stands_in(inner: str, outer: str) -> bool:
     """Whether a text's words stand in another's, in their order and next to each other."""
-    needle, hay = tokens_of(inner), tokens_of(outer)
-    size = len(needle)
-    return bool(needle) and any(
-        hay[start : start + size] == needle for start in range(len(hay) - size + 1)
-    )
+    needle, hay = (f" {' '.join(tokens_of(text))} " for text in (inner, outer))
+    return bool(needle.strip()) and needle in hay
