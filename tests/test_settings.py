@@ -223,6 +223,17 @@ def test_odd_files_are_refused_in_words(tmp_path: Path) -> None:
     assert "line 2 is no UTF-8: byte 0xe9" in refused(tmp_path / "latin.yaml")
 
 
+def test_names_that_are_too_long_are_said(tmp_path: Path) -> None:
+    class Placed(Settings):
+        raw: FilePath
+
+    name = "n" * 300
+    with pytest.raises(InputError, match="which is no file"):
+        load_settings(write(tmp_path / "a.yaml", f"extends: {name}\n"), Placed)
+    with pytest.raises(InputError, match="the name is too long"):
+        load_settings(write(tmp_path / "a.yaml", f"raw: {name}\n"), Placed)
+
+
 def test_the_place_of_every_value_is_known(tmp_path: Path) -> None:
     path = write(tmp_path / "a.yaml", "a:\n  b:\n  - x\n  - y\n")
     found: Any = read_settings(path)

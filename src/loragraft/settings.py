@@ -23,6 +23,8 @@ from loragraft.errors import InputError
 from loragraft.plain_yaml import Content, KeyPath, Place, Placed, read_yaml
 
 EXTENDS = "extends"
+LONGEST_NAME = 255
+"""Bytes of a file's or folder's name, on every usual file system."""
 MOST_FILES = 50
 """Files that one configuration may extend, directly and not."""
 MOST_PROBLEMS = 8
@@ -51,7 +53,10 @@ def _beside_its_file(value: Any) -> Any:  # noqa: ANN401
         if not value.strip() or "\0" in value:
             raise ValueError("expected a path")
         folder = value.file.parent if isinstance(value, Placed) else Path()
-        return folder / _at_home(value)
+        path = folder / _at_home(value)
+        if any(len(os.fsencode(part)) > LONGEST_NAME for part in path.parts):
+            raise ValueError("the name is too long")
+        return path
     return value
 
 
@@ -111,7 +116,7 @@ class _Chain:
             raise InputError(f"{path} holds a {name}; expected keys with values, as NAME: VALUE.")
         result = Content({}, {(): Place(path, 1)})
         for base in _bases(path, values, own.places):
-            if not base.is_file():
+            if not os.path.isfile(base):  # it takes names that are too long, too
                 place = own.places[(EXTENDS,)]
                 raise InputError(f"{path}, line {place.line} extends {base}, which is no file.")
             result = _merge(result, self.read(base, (*above, path)))
