@@ -201,6 +201,14 @@ def test_a_state_that_lacks_something_is_begun_anew(
     assert paths.written() == unbroken
 
 
+def test_where_a_report_goes_is_no_folder(paths: Paths) -> None:
+    report_path(paths.out).mkdir()
+    with pytest.raises(InputError, match="is a folder, and a report goes there"):
+        paths.run()
+    assert not paths.out.exists()
+    assert not paths.left_over()
+
+
 @pytest.mark.parametrize("what", ["file", "link"])
 def test_where_the_state_goes_lies_nothing_else(paths: Paths, tmp_path: Path, what: str) -> None:
     state = paths.out.with_name(".clean.jsonl.curate")

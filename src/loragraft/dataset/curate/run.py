@@ -137,6 +137,8 @@ def _check_places(rules: Path, raw: Path, out: Path) -> None:
         raise InputError(f"{out} is no name for records: give one such as clean{SUFFIX}.")
     written = (out, report_path(out), page_path(out))
     for path in written:
+        if path.is_dir():
+            raise InputError(f"{path} is a folder, and a report goes there: choose another -o.")
         for source in (raw, rules, decisions_path(out)):
             if path.exists() and source.exists() and path.samefile(source):
                 raise InputError(f"{path} would be overwritten, but it is read: choose another -o.")
