@@ -104,3 +104,18 @@ def test_the_shipped_rules_say_what_they_mean_and_nothing_twice(name: str) -> No
     for values in content["protocol"].values():
         if isinstance(values, list):
             assert len(values) == len(set(values))
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "kind: length, field: a, min: true", "kind: urls, field: a, max: false",
+        "kind: near_duplicates, field: a, threshold: true",
+        "kind: time_between, start: a, stop: b, min_seconds: true",
+    ],
+)  # fmt: skip
+def test_a_truth_is_no_number(tmp_path: Path, rule: str) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text(f"rules:\n- {{{rule}}}\n")
+    with pytest.raises(InputError, match="expected a number"):
+        load_rules(path)

@@ -35,11 +35,20 @@ def _check_words(text: str) -> str:
     return text
 
 
+def _no_truth(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("expected a number")
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_no_truth)]
+"""``true`` would count as 1."""
+Count = Annotated[int, BeforeValidator(_no_truth)]
 FieldPath = Annotated[str, AfterValidator(_check_path)]
 FieldPaths = Annotated[tuple[FieldPath, ...], BeforeValidator(_as_list), Field(min_length=1)]
 Name = Annotated[str, Field(min_length=1)]
 Words = Annotated[tuple[Annotated[str, AfterValidator(_check_words)], ...], Field(min_length=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[Number, Field(ge=0, le=1)]
 Plain = str | int | float | bool
 
 
@@ -82,8 +91,8 @@ class _OfFields(RuleSpec):
 class _Between(_OfFields):
     """Needs an end at least."""
 
-    min: float | None = None
-    max: float | None = None
+    min: Number | None = None
+    max: Number | None = None
 
     @model_validator(mode="after")
     def _check_ends(self) -> _Between:
@@ -117,7 +126,7 @@ class UniqueWords(_OfFields):
     """How many different words a text has; links, mentions and numbers are none."""
 
     kind: Literal["unique_words"]
-    min: Annotated[int, Field(ge=1)]
+    min: Annotated[Count, Field(ge=1)]
 
 
 class GenericPhrases(_OfFields):
@@ -125,7 +134,7 @@ class GenericPhrases(_OfFields):
 
     kind: Literal["generic_phrases"]
     phrases: Words
-    below: Annotated[float, Field(gt=0, le=1)] = 0.5
+    below: Annotated[Number, Field(gt=0, le=1)] = 0.5
 
 
 class Keywords(_OfFields):
@@ -133,14 +142,14 @@ class Keywords(_OfFields):
 
     kind: Literal["keywords"]
     words: Words
-    max: Annotated[int, Field(ge=0)] = 0
+    max: Annotated[Count, Field(ge=0)] = 0
 
 
 class Urls(_OfFields):
     """How many links a text holds."""
 
     kind: Literal["urls"]
-    max: Annotated[int, Field(ge=0)] = 0
+    max: Annotated[Count, Field(ge=0)] = 0
 
 
 class Flag(_OfFields):
@@ -163,8 +172,8 @@ class TimeBetween(RuleSpec):
     kind: Literal["time_between"]
     start: FieldPath
     stop: FieldPath
-    min_seconds: float | None = None
-    max_seconds: float | None = None
+    min_seconds: Number | None = None
+    max_seconds: Number | None = None
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -222,7 +231,7 @@ class Toxicity(RuleSpec):
     kind: Literal["toxicity"]
     field: Annotated[tuple[FieldPath, ...], BeforeValidator(_as_list)] = ()
     score_field: FieldPath | None = None
-    below: Annotated[float, Field(gt=0, le=1)] = 0.3
+    below: Annotated[Number, Field(gt=0, le=1)] = 0.3
     model: str = "original"
     checkpoint: FilePath | None = None
     download: bool = False
@@ -243,7 +252,7 @@ class PerAuthor(_OfFields):
     """At most so many rows of one author are kept, the first ones."""
 
     kind: Literal["per_author"]
-    max: Annotated[int, Field(ge=1)]
+    max: Annotated[Count, Field(ge=1)]
 
 
 class ExactDuplicates(_OfFields):
@@ -256,7 +265,7 @@ class NearDuplicates(_OfFields):
     """Texts that share most of their pieces of characters (MinHash)."""
 
     kind: Literal["near_duplicates"]
-    threshold: Annotated[float, Field(gt=0, le=1)] = 0.8
+    threshold: Annotated[Number, Field(gt=0, le=1)] = 0.8
 
 
 class SemanticDuplicates(_OfFields):
@@ -267,7 +276,7 @@ class SemanticDuplicates(_OfFields):
     """
 
     kind: Literal["semantic_duplicates"]
-    threshold: Annotated[float, Field(gt=0, le=1)] = 0.9
+    threshold: Annotated[Number, Field(gt=0, le=1)] = 0.9
     embedder: Annotated[Name, BeforeValidator(_beside_its_file)] = DEFAULT_EMBEDDER
 
 
