@@ -30,8 +30,9 @@ from measure import Measurement, run_measured
 RECORDS, QUICK, SEMANTIC = 200_000, 5_000, 20_000
 SMALLER = 10
 """The part of the rows on which memory is measured again."""
-GROWTH_TARGET = 1.25
-"""Memory at full size may be so many times that at a tenth."""
+MORE_TARGET = 64 << 20
+"""Bytes of memory that ten times the rows may take more: SQLite's cache of 32 MiB fills, and the
+allocator keeps some of what passes through it."""
 MIB = 1 << 20
 
 _COPY = """
@@ -170,10 +171,10 @@ def measure_meaning(folder: Path, count: int) -> dict[str, Any]:
 def judge(figures: dict[str, Any]) -> list[str]:
     """Return which targets are missed."""
     return [
-        f"{stage['name']}: {stage['memory'] / stage['memory_small']:.2f} times the memory of a "
-        f"tenth of the rows"
+        f"{stage['name']}: {(stage['memory'] - stage['memory_small']) / MIB:.0f} MiB more than for "
+        f"a tenth of the rows"
         for stage in figures["stages"]["stages"]
-        if stage["memory"] > GROWTH_TARGET * stage["memory_small"]
+        if stage["memory"] > stage["memory_small"] + MORE_TARGET
     ]
 
 
@@ -182,14 +183,14 @@ def show(figures: dict[str, Any]) -> None:
     f = figures["stages"]
     print(f"\n{f['records']:,} rows, {f['bytes'] / MIB:.0f} MiB; reading and writing them with "
           f"json: {f['copy']:.1f} s of processor time\n")  # fmt: skip
-    print("| rules | rows/s | seconds | of json's | more | kept | memory | over a tenth's |\n"
+    print("| rules | rows/s | seconds | of json's | more | kept | memory | for a tenth |\n"
           "| --- | --- | --- | --- | --- | --- | --- | --- |")  # fmt: skip
     before = 0.0
     for s in f["stages"]:
         print(
             f"| {s['name']} | {f['records'] / s['cpu']:,.0f} | {s['cpu']:.1f} | "
             f"{s['cpu'] / f['copy']:.1f} | {s['cpu'] - before:.1f} | {s['kept']:,} | "
-            f"{s['memory'] / MIB:.0f} MiB | {s['memory'] / s['memory_small']:.2f} |"
+            f"{s['memory'] / MIB:.0f} MiB | {s['memory_small'] / MIB:.0f} MiB |"
         )
         before = s["cpu"]
     m = figures["meaning"]
