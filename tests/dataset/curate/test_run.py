@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from loragraft.dataset.curate import filling, publishing, run
-from loragraft.dataset.curate.report import page_path
+from loragraft.dataset.curate.report import page_path, report_path
 from loragraft.dataset.curate.run import curate
 from loragraft.dataset.records import asked, read_records
 from loragraft.errors import InputError
