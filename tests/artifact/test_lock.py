@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from loragraft.artifact.lock import hold_lock
-from loragraft.errors import LockedError, UnavailableError
+from loragraft.errors import InputError, LockedError, UnavailableError
 
 _HOLD = """
 import sys
@@ -82,4 +82,10 @@ def test_a_file_system_without_locks_is_refused(
         with pytest.raises(UnavailableError, match=r"has no locks.*a local disk"), hold_lock(path):
             pass
     with hold_lock(path):
+        pass
+
+
+def test_a_folder_in_the_lock_s_place_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".lock").mkdir()
+    with pytest.raises(InputError, match="is a folder"), hold_lock(tmp_path / ".lock"):
         pass

@@ -163,6 +163,15 @@ def test_a_clean_split_passes_strictly(data: Path, tmp_path: Path) -> None:
     assert run("split", data, "--tag", "t", "--strict", "--no-leaks").exit_code == 2
 
 
+def test_a_split_is_shown_by_its_tag(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("split", data, "--tag", "t").exit_code == 0
+    assert "Split t, seed" in run("show", "t").stdout
+    assert run("show", "u").exit_code == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

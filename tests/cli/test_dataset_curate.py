@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -168,7 +169,8 @@ def test_review_of_what_is_no_file_of_records(folder: Path) -> None:
     assert "line 1" in result.stderr
 
 
-def test_a_terminal_takes_single_keys(folder: Path) -> None:
+def typed(folder: Path, keys: Sequence[bytes], last: bytes) -> tuple[int, bytes]:
+    """Review in a terminal; return the exit code, and what is shown behind the last key."""
     import pty
     import termios
 
@@ -177,19 +179,31 @@ def test_a_terminal_takes_single_keys(folder: Path) -> None:
     command = [sys.executable, "-m", "loragraft", "dataset", "review", str(folder / "clean.jsonl")]
     shown = b""
     with subprocess.Popen(command, stdin=follower, stdout=follower, stderr=follower) as process:
-        for key in (b"a", b"x", b"r", b"\x04"):
+        for key in keys:
             while not shown.endswith(b"quit (q)? "):
                 shown += os.read(leader, 65536)
             while termios.tcgetattr(leader)[3] & termios.ICANON:
                 time.sleep(0.01)  # what is typed before a key is waited for is thrown away
             shown = b""
             os.write(leader, key)
-        while b"undecided" not in shown:
+        while last not in shown:
             shown += os.read(leader, 65536)
-        assert process.wait() == 0
+        code = process.wait()
     os.close(follower)
     os.close(leader)
+    return code, shown
+
+
+def test_a_terminal_takes_single_keys(folder: Path) -> None:
+    code, shown = typed(folder, (b"a", b"x", b"r", b"\x04"), b"undecided")
+    assert code == 0
     assert b"1 accepted, 1 rejected, 3 undecided" in shown
+
+
+def test_ctrl_c_keeps_what_was_decided(folder: Path) -> None:
+    code, _ = typed(folder, (b"r", b"\x03"), b"What was decided is kept.")
+    assert code == 130
+    assert len((folder / "clean.review.jsonl").read_text().splitlines()) == 1
 
 
 def test_interrupting_says_that_nothing_is_lost_and_the_command_goes_on(folder: Path) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from loragraft.errors import LockedError, UnavailableError
+from loragraft.errors import InputError, LockedError, UnavailableError
 
 # What file systems without locks answer: some network and FUSE mounts.
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
@@ -79,6 +79,8 @@ def hold_lock(path: Path) -> Iterator[None]:
         ) from None
     except NotImplementedError:
         raise _no_locks(path) from None
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder, and a lock goes there: move it away.") from None
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise

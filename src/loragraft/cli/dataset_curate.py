@@ -183,7 +183,11 @@ def _ask(out: Path, items: list[Item]) -> list[Item]:
     for count, number in enumerate(undecided, 1):
         record = items[number].record
         _show(record, f"{count} of {len(undecided)}")
-        key = _read_key()
+        try:
+            key = _read_key()
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("\nWhat was decided is kept.", err=True)
+            raise
         if key == "quit":
             break
         if key != "skip":

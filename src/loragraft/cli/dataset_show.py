@@ -31,7 +31,7 @@ _MANIFEST = "_manifest.json"
 
 
 @click.command()
-@click.argument("source", metavar="FILE|MANIFEST", type=PATH)
+@click.argument("source", metavar="FILE|MANIFEST|TAG", type=PATH)
 @click.option("--strata", is_flag=True, help="Count papers and task types instead of printing.")
 @click.option("--id", "wanted", multiple=True, metavar="ID",
               help="Print this record; may be repeated.")  # fmt: skip
@@ -45,8 +45,10 @@ def show(
     """Print records, or what a split is.
 
     MANIFEST is what dataset split wrote, TAG_manifest.json; its files are compared with their
-    hashes.
+    hashes. TAG names a split in evaluation/datasets/splits.
     """
+    if not source.exists():
+        source = _manifest_of(source)
     if source.name.endswith(_MANIFEST):
         if wanted:
             raise click.UsageError("--id is for a file of records, such as TAG_test.jsonl.")
@@ -57,6 +59,14 @@ def show(
         _show_strata(source, STRATA if limit is None else limit, as_json=as_json)
     else:
         _show_records(source, wanted, limit, as_json=as_json)
+
+
+def _manifest_of(tag: Path) -> Path:
+    """Return a tag's manifest where there is one, else what was given."""
+    from loragraft.dataset.split.load import DEFAULT_FOLDER
+
+    found = DEFAULT_FOLDER / f"{tag}{_MANIFEST}"
+    return found if tag.name == str(tag) and found.is_file() else tag
 
 
 def _show_split(source: Path, *, strata: bool, limit: int | None, as_json: bool) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from loragraft.dataset.curate import filling
 from loragraft.dataset.curate.run import curate
+from loragraft.dataset.records import read_records
 from loragraft.errors import InputError, LockedError
 from tests.support.curation import ROWS, Killed, Noting, Paths, killed_at, make_paths
 from tests.support.rows import write_rules
@@ -44,6 +45,40 @@ def test_folders_of_the_output_are_made(paths: Paths) -> None:
     curate(paths.rules, paths.raw, out)
     paths.run()
     assert out.read_bytes() == paths.out.read_bytes()
+
+
+def test_a_row_without_an_id_is_called_by_what_it_holds(tmp_path: Path) -> None:
+    rows = [{"q": f"Which of the {n} lamps burns?", "a": "the last"} for n in range(5)]
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(
+        "record: {kind: qa, task_type: {text: entity}, question: q, answers: a}\nrules: []\n"
+    )
+    names = []
+    for order in (rows, [*rows[::-1], rows[2]]):
+        raw = tmp_path / "raw.jsonl"
+        raw.write_text("".join(json.dumps(row) + "\n" for row in order))
+        assert curate(rules, raw, tmp_path / "clean.jsonl").report.kept == 5
+        names.append(sorted(record.id for record in read_records(tmp_path / "clean.jsonl")))
+    assert names[0] == names[1]
+    assert all(name.startswith("row-") for name in names[0])
+
+
+def test_records_without_an_id_are_given_one(tmp_path: Path) -> None:
+    record = {"kind": "qa", "task_type": "entity", "question": "Who?", "answers": ["a miller"]}
+    raw, rules = tmp_path / "raw.jsonl", tmp_path / "rules.yaml"
+    raw.write_text("".join(json.dumps({**record, **more}) + "\n" for more in ({}, {"id": None})))
+    rules.write_text("rules: []\n")
+    assert curate(rules, raw, tmp_path / "clean.jsonl").report.kept == 1  # it is the same twice
+
+
+def test_records_of_another_file_are_not_overwritten(paths: Paths) -> None:
+    paths.run()
+    before, other = paths.written(), paths.raw.with_name("other.jsonl")
+    other.write_bytes(paths.raw.read_bytes() * 2)
+    with pytest.raises(InputError, match=r"was made of raw\.jsonl, and this is other\.jsonl"):
+        curate(paths.rules, other, paths.out)
+    assert paths.written() == before
+    assert curate(paths.rules, other, paths.out, replace=True).report.raw.name == "other.jsonl"
 
 
 BROKEN = b'{"id": "a", \n\xff\xfe\n[1]\n{"id": "b", "likes": NaN}\n{"id": "b"'

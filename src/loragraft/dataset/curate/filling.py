@@ -18,7 +18,7 @@ from loragraft.dataset.curate.embedders import Embedders
 from loragraft.dataset.curate.engine import Engine
 from loragraft.dataset.curate.judges import lacking
 from loragraft.dataset.curate.publishing import KEPT, prepare
-from loragraft.dataset.curate.record import row_id
+from loragraft.dataset.curate.record import id_path, row_id
 from loragraft.dataset.curate.report import Named, Report, Reviewed
 from loragraft.dataset.curate.rule import Row
 from loragraft.dataset.curate.rules import Rules
@@ -172,8 +172,7 @@ def _rows(batch: Sequence[Line | Broken], job: Job, tally: Tally, posts: Posts |
         tally.counts["rows"] += 1
         found = row_id(job.rules.record, values)
         if found is None:
-            path = job.rules.record.id if job.rules.record is not None else "id"
-            drop = lacking(values, path, "name or number")
+            drop = lacking(values, id_path(job.rules.record), "name or number")
             tally.drop(RECORD_ID, Row(line.number, "", values), drop, lambda: ())
         else:
             rows.append(Row(line.number, found, values))

@@ -99,7 +99,7 @@ def curate(
             return Outcome(report, unchanged=True)
         with State(folder, job.key) as state:
             if not replace and not state.load(DONE):
-                _check_out(out, report)
+                _check_out(out, raw, report)
             if state.other:
                 progress.note("The rules, the input or the decisions changed: starting anew.")
             if state.broken:
@@ -164,14 +164,19 @@ def _prepare(
     return Job(loaded, rules_named, raw, raw_named, size, out, decisions, embedders, strict)
 
 
-def _check_out(out: Path, report: Report | None) -> None:
-    """Refuse to overwrite what was not written by a run of this, or was changed since."""
+def _check_out(out: Path, raw: Path, report: Report | None) -> None:
+    """Refuse to overwrite what no run of this wrote, or one of another input, or was changed."""
     if not out.exists():
         return
     if report is None:
         raise InputError(
             f"{out} is there, and no {report_path(out).name} says that it was written by dataset "
             "curate. Choose another -o, or give --replace."
+        )
+    if report.raw.name != raw.name:
+        raise InputError(
+            f"{out} was made of {report.raw.name}, and this is {raw.name}. Choose another -o, or "
+            "give --replace."
         )
     if not is_written(out, report):
         raise InputError(
