@@ -36,6 +36,7 @@ GROUPS: Mapping[str, tuple[str, str]] = {
     "rag": ("loragraft.cli.rag:rag", "Index documents, and find what answers a question."),
     "serve": ("loragraft.cli.serve:serve", "Serve a bundle by an OpenAI-compatible endpoint."),
     "trace": ("loragraft.cli.trace:trace", "Follow a model from base to Ollama: where it parts."),
+    "train": ("loragraft.cli.train:train", "Fine-tune: plan, run, grid, notebook."),
 }
 """Command to where it is and what ``loragraft --help`` says of it, so that help imports none."""
 
