@@ -91,6 +91,19 @@ def test_files_hold_every_record_and_the_manifest_says_so(source: Path, tmp_path
     assert all(sum(s[n] for n in parts) < told["small_strata"]["fewer_records_than"] for s in small)
 
 
+def test_training_needs_no_test_file(source: Path, tmp_path: Path) -> None:
+    split(source, tmp_path / "s")
+    (tmp_path / "s" / "t_test.jsonl").unlink()
+    for loaded in (
+        load_split(tmp_path / "s", "t", ("train", "val")),
+        find_split("t", tmp_path / "s", ("train", "val")),
+        find_split(str(tmp_path / "s" / "t_manifest.json"), parts=("train", "val")),
+    ):
+        assert list(loaded.files) == ["train", "val"]
+    with pytest.raises(InputError, match=r"t_test\.jsonl cannot be read"):
+        load_split(tmp_path / "s", "t")
+
+
 @pytest.mark.parametrize("group_by", [None, "paper_id"])
 def test_each_test_record_says_whether_its_paper_was_trained_on(
     source: Path, tmp_path: Path, group_by: Any  # noqa: ANN401

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ class LoadedSplit:
     Attributes:
         path: The manifest's.
         manifest: Its content.
-        files: Of train, val and test.
+        files: Of train, val and test, or of those that were asked for.
     """
 
     path: Path
@@ -59,20 +59,32 @@ class LoadedSplit:
         return {r["id"]: r["paper_seen_in_training"] for r in self.manifest["test_records"]}
 
 
-def find_split(name: str, folder: Path = DEFAULT_FOLDER) -> LoadedSplit:
+def find_split(
+    name: str, folder: Path = DEFAULT_FOLDER, parts: Sequence[str] = SPLITS
+) -> LoadedSplit:
     """Load a split by its tag, or by the path of its manifest.
+
+    Args:
+        name: Tag or path.
+        folder: Where a tag's manifest is.
+        parts: Of train, val and test those that are wanted; no other file is opened.
 
     Raises:
         InputError: As :func:`load_split`.
     """
     if name.endswith(SUFFIX) and Path(name).name != SUFFIX:
         path = Path(name)
-        return load_split(path.parent, path.name.removesuffix(SUFFIX))
-    return load_split(folder, name)
+        return load_split(path.parent, path.name.removesuffix(SUFFIX), parts)
+    return load_split(folder, name, parts)
 
 
-def load_split(folder: Path, tag: str) -> LoadedSplit:
+def load_split(folder: Path, tag: str, parts: Sequence[str] = SPLITS) -> LoadedSplit:
     """Load a split and compare its files with their hashes.
+
+    Args:
+        folder: Where the manifest and the files are.
+        tag: The split's name.
+        parts: As in :func:`find_split`: training opens no test file, which need not be there.
 
     Raises:
         InputError: If there is none, it is of a newer schema, or a file is not what it was.
@@ -81,7 +93,7 @@ def load_split(folder: Path, tag: str) -> LoadedSplit:
     manifest = read_manifest(path)
     if manifest["tag"] != tag:
         raise InputError(f"{path} is the manifest of {manifest['tag']!r}; it was renamed.")
-    files = {name: folder / file_name(tag, name) for name in SPLITS}
+    files = {name: folder / file_name(tag, name) for name in parts}
     for name, file in files.items():
         problem = _compare(file, manifest["files"][name])
         if problem:
