@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
-from typing import cast
 
 import click
+
+from loragraft.cli.lazy import lazy_group
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "collect": ("loragraft.cli.dataset_collect:collect", "Collect posts and replies to them."),
@@ -19,26 +19,6 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 """Command to where it is and what ``loragraft dataset --help`` says of it."""
 
 
-class LazyCommands(click.Group):
-    """A group whose commands are imported when they are run or asked for help."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the commands' names."""
-        return sorted(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command."""
-        if cmd_name not in COMMANDS:
-            return None
-        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        return cast(click.Command, getattr(importlib.import_module(module), attribute))
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
-
-
-@click.group(cls=LazyCommands)
+@click.group(cls=lazy_group(COMMANDS))
 def dataset() -> None:
     """Collect data, curate it, split it without leaks."""
