@@ -81,7 +81,19 @@ def read_yaml(path: Path) -> Content:
     Raises:
         InputError: If it cannot be read or holds what is refused; names the file and the line.
     """
-    text = _text(path)
+    return parse_yaml(_text(path), path)
+
+
+def parse_yaml(text: str, path: Path) -> Content:
+    """Read a text.
+
+    Args:
+        text: The YAML.
+        path: What messages call it; relative paths in it are relative to its folder.
+
+    Raises:
+        InputError: As :func:`read_yaml`.
+    """
     try:
         node = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin
@@ -20,7 +20,7 @@ import pydantic
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from loragraft.errors import InputError
-from loragraft.plain_yaml import Content, KeyPath, Place, Placed, read_yaml
+from loragraft.plain_yaml import Content, KeyPath, Place, Placed, parse_yaml, read_yaml
 
 EXTENDS = "extends"
 LONGEST_NAME = 255
@@ -30,6 +30,9 @@ MOST_FILES = 50
 MOST_PROBLEMS = 8
 """Named at once; of more the number is told."""
 _LONGEST_SHOWN = 60
+
+COMMAND_LINE = Path("--set")
+"""What messages call a value that stands in no file."""
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -64,18 +67,22 @@ FilePath: TypeAlias = Annotated[Path, BeforeValidator(_beside_its_file)]
 """A path; one that is relative is so to the file it stands in, also where that was extended."""
 
 
-def load_settings(path: Path, kind: type[S]) -> S:
+def load_settings(path: Path, kind: type[S], changes: Sequence[str] = ()) -> S:
     """Read a configuration.
 
     Args:
         path: A file of YAML.
         kind: What it configures.
+        changes: Values that take the place of the file's, as ``key.path=VALUE`` with a value in
+            YAML; a path among them is relative to the working folder.
 
     Raises:
         InputError: If a file cannot be read, or a value does not fit; names the file, the line,
             the keys, what was found and expected, and the nearest key that there is.
     """
     content = read_settings(path)
+    for change in changes:
+        content = _merge(content, _change(change))
     try:
         return kind.model_validate(content.values)
     except pydantic.ValidationError as error:
@@ -89,6 +96,29 @@ def read_settings(path: Path) -> Content:
         InputError: If one cannot be read, is no mapping, or extends itself.
     """
     return _Chain().read(path, ())
+
+
+def _change(text: str) -> Content:
+    """Read ``key.path=VALUE`` as the mappings that it means.
+
+    Raises:
+        InputError: If it is something else.
+    """
+    name, sign, value = text.partition("=")
+    keys = name.strip().split(".")
+    if not sign or not all(key.isidentifier() for key in keys):
+        raise InputError(
+            f"{_shown(text)} changes no key; expected KEY=VALUE, as optimiser.epochs=3 or "
+            "lora.targets=all."
+        )
+    read = parse_yaml(value, COMMAND_LINE)
+    places = {(*keys, *below): Place(COMMAND_LINE, 0) for below in read.places}
+    values = read.values
+    for number in range(len(keys), 0, -1):
+        values = {keys[number - 1]: values}
+        places[tuple(keys[: number - 1])] = Place(COMMAND_LINE, 0)
+    places[tuple(keys)] = Place(COMMAND_LINE, 0)
+    return Content(values, places)
 
 
 class _Chain:
@@ -165,7 +195,7 @@ def _problem(path: Path, content: Content, kind: type[BaseModel], problem: Any) 
     keys, models = _locate(problem["loc"], content.values, kind, missing=missing)
     standing = [keys[:n] for n in range(len(keys), 0, -1) if keys[:n] in content.places]
     place = content.places[standing[0]] if standing else None
-    where = f"{place.file}, line {place.line}: " if place else f"{path}: "
+    where = _spell_place(place) if place else f"{path}: "
     name = _spell(keys)
     known = sorted({str(field) for model in models for field in _fields(model)})
     if problem["type"] == "extra_forbidden":
@@ -181,6 +211,10 @@ def _problem(path: Path, content: Content, kind: type[BaseModel], problem: Any) 
     if not keys:  # the whole file: nobody reads it here
         return f"{where}{message[:1].lower()}{message[1:]}."
     return f"{where}{name} is {_shown(problem['input'])}: {message[:1].lower()}{message[1:]}."
+
+
+def _spell_place(place: Place) -> str:
+    return f"{place.file}, line {place.line}: " if place.line else f"{place.file}: "
 
 
 def _tag_of(problem: Any) -> KeyPath:  # noqa: ANN401
