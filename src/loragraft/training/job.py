@@ -13,26 +13,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from loragraft.training.config import TrainConfig
+    from loragraft.training.log import Sample
 
 Batch = Any
 """What ``Job.collate`` makes of examples: a mapping of names to tensors, moved to the device."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A validation example with what the model says to it.
-
-    Attributes:
-        id: The record's.
-        question: What was asked last, as a person reads it.
-        expected: The answer of the data.
-        answer: The model's.
-    """
-
-    id: str
-    question: str
-    expected: str
-    answer: str
 
 
 def _no_sample(index: int) -> Sample | None:
