@@ -104,12 +104,13 @@ def load_causal(base: Path, purpose: str) -> Any:  # noqa: ANN401 - a transforme
     return load_checkpoint(base, "float32").eval()
 
 
-def load_checkpoint(base: Path, dtype: str) -> Any:  # noqa: ANN401 - a transformers model
+def load_checkpoint(base: Path, dtype: str, **options: Any) -> Any:  # noqa: ANN401 - of transformers
     """Load a causal language model whole, on the CPU, with every weight of its there.
 
     Args:
         base: The checkpoint's folder.
         dtype: A type of torch, by name.
+        **options: More for ``from_pretrained``.
 
     Raises:
         CheckpointError: If weights of the model are missing, or transformers cannot load it.
@@ -120,8 +121,9 @@ def load_checkpoint(base: Path, dtype: str) -> Any:  # noqa: ANN401 - a transfor
     loader: Any = AutoModelForCausalLM
     try:
         model, loaded = loader.from_pretrained(
-            str(base), dtype=getattr(torch, dtype), output_loading_info=True, local_files_only=True
-        )
+            str(base), dtype=getattr(torch, dtype), output_loading_info=True,
+            local_files_only=True, **options,
+        )  # fmt: skip
     except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
         raise CheckpointError(
             f"transformers cannot load {base}: {error}. Download it again, or upgrade transformers."
