@@ -12,6 +12,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from loragraft.training.config import TrainConfig
 
 FOLDER = "checkpoints"
 PREFIX = "checkpoint-"
+STATE_NAME = "trainer_state.json"
+"""The Trainer's."""
 _NO_MATTER = ("experiment_id", "description", "reporters", "grid")
 """Keys of a configuration that change nothing of what is trained."""
 
@@ -97,6 +100,41 @@ def _is_whole(path: Path) -> bool:
         return path.is_dir() and not check_checksums(path)
     except BundleError:
         return False
+
+
+@dataclass(frozen=True)
+class State:
+    """How far a checkpoint is.
+
+    Attributes:
+        folder: The checkpoint.
+        step: Of the optimiser.
+        best: Step of the lowest validation loss; None without validation.
+        waited: Evaluations since then.
+    """
+
+    folder: Path
+    step: int
+    best: int | None
+    waited: int
+
+    def stopped_early(self, config: TrainConfig, steps: int) -> bool:
+        """Whether the validation loss ended the run before its last step."""
+        patience = config.evaluation.patience
+        return bool(patience) and self.waited >= patience and self.step < steps
+
+    @property
+    def chosen(self) -> Path:
+        """The checkpoint whose weights are the result, if the run is over."""
+        return self.folder.with_name(f"{PREFIX}{self.best or self.step}")
+
+
+def read_state(checkpoint: Path) -> State:
+    """Read how far a whole checkpoint is."""
+    known = json.loads((checkpoint / STATE_NAME).read_text(encoding="utf-8"))
+    stopping = known["stateful_callbacks"].get("EarlyStoppingCallback", {})
+    waited = stopping.get("attributes", {}).get("early_stopping_patience_counter", 0)
+    return State(checkpoint, int(known["global_step"]), known.get("best_global_step"), int(waited))
 
 
 def drop_old(folder: Path, keep: int, best: int | None) -> None:

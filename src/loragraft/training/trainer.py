@@ -18,22 +18,27 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors.torch import load_file, save
 from torch.utils.data import DataLoader, Dataset, Sampler
-from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainingArguments
+from transformers import (
+    EarlyStoppingCallback,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
 
 from loragraft.artifact.space import explain_full_disk, free_disk
 from loragraft.errors import CheckpointError, OutOfSpaceError
 from loragraft.training.config import TrainConfig
 from loragraft.training.job import Batch, Job
 from loragraft.training.resume import FOLDER, PREFIX, drop_old, seal
+from loragraft.training.steps import count_steps, count_warmup
 
 if TYPE_CHECKING:
-    from transformers import TrainerCallback
-
+    from loragraft.artifact.progress import Progress
     from loragraft.training.precision import Precision
     from loragraft.training.watch import Watch
 
 TRAINED_NAME = "trained.safetensors"
-STATE_NAME = "trainer_state.json"
 SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 LITTLE_SPACE = 8 * 1024 * 1024
 """Bytes below which a failed write of torch, which says nothing of why, is a full disk's."""
@@ -88,22 +93,6 @@ class Examples(Dataset[Any]):
         return self._items[index]
 
 
-def count_steps(config: TrainConfig, examples: int) -> int:
-    """Return the optimiser's steps of a run over so many examples (or packed rows)."""
-    settings = config.optimiser
-    per_epoch = math.ceil(math.ceil(examples / settings.batch) / settings.accumulation)
-    steps = math.ceil(settings.epochs * per_epoch)
-    return steps if settings.max_steps is None else min(steps, settings.max_steps)
-
-
-def count_warmup(config: TrainConfig, steps: int) -> int:
-    """Return the steps in which the learning rate rises."""
-    settings = config.optimiser
-    if settings.warmup_steps is not None:
-        return settings.warmup_steps
-    return math.ceil(settings.warmup_share * steps)
-
-
 def make_arguments(
     config: TrainConfig, folder: Path, job: Job, precision: Precision
 ) -> TrainingArguments:
@@ -146,6 +135,18 @@ def make_arguments(
     )
     arguments._n_gpu = min(1, arguments.n_gpu)  # torch's DataParallel would change the batch
     return arguments
+
+
+class Stepping(TrainerCallback):
+    """Tells a progress of each step."""
+
+    def __init__(self, progress: Progress) -> None:
+        """Take who is told."""
+        self._progress = progress
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:  # noqa: ANN401
+        """Say that one more step is done."""
+        self._progress.advance(1)
 
 
 class JobTrainer(Trainer):
@@ -265,7 +266,9 @@ class JobTrainer(Trainer):
         size = self._config.optimiser.batch
         total, count = 0.0, 0
         for start in range(0, len(self.job.validation), size):
-            batch = self._prepare_inputs(self.job.collate(self.job.validation[start : start + size]))
+            batch = self._prepare_inputs(
+                self.job.collate(self.job.validation[start : start + size])
+            )
             number = self.job.count(batch)
             if number:
                 total += float(self.job.loss(self.model, batch))
