@@ -52,7 +52,8 @@ class Side:
 
     def to_json(self) -> dict[str, Any]:
         """Return what metadata say of them."""
-        return {**self.read.to_json(), **self.encoded.to_json()}
+        read = {name: value for name, value in self.read.to_json().items() if name != "files"}
+        return {**read, **self.encoded.to_json()}
 
 
 @dataclass(frozen=True)
@@ -76,14 +77,17 @@ class CausalData:
     def facts(self) -> dict[str, Any]:
         """Return what the metadata say of the data."""
         sides = {"train": self.train, "validation": self.validation}
-        told = {name: side.to_json() for name, side in sides.items()}
-        files = [file for side in told.values() for file in side["files"]]
+        files = [
+            {"part": name, **file.to_json()}
+            for name, side in sides.items()
+            for file in side.read.files
+        ]
         more = {"rows": len(self.rows)} if len(self.rows) != len(self.train.examples) else {}
         return {
             "files": files,
             "split_seed": self.train.read.split_seed,
             "examples_sha256": _digest([*self.rows, *self.validation.examples]),
-            **told,
+            **{name: side.to_json() for name, side in sides.items()},
             **more,
         }
 

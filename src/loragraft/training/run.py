@@ -12,6 +12,7 @@ from loragraft.artifact.metadata import read_metadata
 from loragraft.artifact.progress import Progress, Silent
 from loragraft.artifact.publish import Staging
 from loragraft.checkpoint.resolve import Resolved, existing_path, resolve_checkpoint
+from loragraft.training.advice import Advice, advise
 from loragraft.training.attempt import Attempt
 from loragraft.training.config import TrainConfig
 from loragraft.training.job import Job, build_job
@@ -29,12 +30,14 @@ class Outcome:
         folder: The adapter's.
         log: What happened.
         metadata: What ``EXPERIMENT_METADATA.json`` says.
+        advice: What to change in the next run.
         resumed_from: Step of the checkpoint that the run went on from; 0 where it began anew.
     """
 
     folder: Path
     log: TrainingLog
     metadata: Mapping[str, Any]
+    advice: tuple[Advice, ...]
     resumed_from: int = 0
 
 
@@ -105,7 +108,8 @@ def train(
             attempt = Attempt(config, job, found.folder, staging, progress)
             resumed = attempt.execute()
             folder = staging.publish()
-    return Outcome(folder, read_log(folder), read_metadata(folder), resumed)
+    log = read_log(folder)
+    return Outcome(folder, log, read_metadata(folder), advise(log, config), resumed)
 
 
 def _use_threads(threads: int | None) -> None:

@@ -120,6 +120,7 @@ def make_arguments(
         eval_on_start=bool(job.validation),
         save_strategy=strategy,
         save_steps=watched.every or steps,
+        load_best_model_at_end=bool(job.validation),
         metric_for_best_model="loss" if job.validation else None,
         greater_is_better=False,
         seed=config.seed,
@@ -231,7 +232,7 @@ class JobTrainer(Trainer):
         return norm
 
     def _refuse(self, value: Any, what: str) -> None:  # noqa: ANN401
-        number = float(value)
+        number = float(value.detach() if isinstance(value, torch.Tensor) else value)
         if not math.isfinite(number):
             raise self._watch.not_finite(self.state.global_step + 1, what, number)
 
@@ -290,6 +291,9 @@ class JobTrainer(Trainer):
             seal(self._checkpoints / f"{PREFIX}{step}")
         self._on_saved(step)
         drop_old(self._checkpoints, self._config.evaluation.keep, self.state.best_global_step)
+
+    def _load_best_model(self) -> None:
+        """Load nothing: whoever trains takes the checkpoint that he wants."""
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:  # noqa: ANN401
         load_trained(self.job.model, Path(resume_from_checkpoint))
