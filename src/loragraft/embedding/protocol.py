@@ -10,20 +10,30 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class Embedder(Protocol):
-    """Turns texts into unit vectors."""
+class TextReader(Protocol):
+    """Whatever reads texts as tokens, and so says where documents are cut."""
 
     @property
     def name(self) -> str:
         """What a person calls the model; no path of this machine."""
 
     @property
-    def dimensions(self) -> int:
-        """Length of a vector."""
-
-    @property
     def max_tokens(self) -> int:
         """Tokens of a text that the model reads, special tokens apart; it cuts what is beyond."""
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Return each text's tokens, special tokens apart and nothing cut."""
+
+    def token_spans(self, text: str) -> list[tuple[int, int]]:
+        """Return where each token's characters stand in a text, special tokens apart."""
+
+
+class Embedder(TextReader, Protocol):
+    """Turns texts into unit vectors."""
+
+    @property
+    def dimensions(self) -> int:
+        """Length of a vector."""
 
     @property
     def identity(self) -> Mapping[str, str]:
@@ -32,12 +42,6 @@ class Embedder(Protocol):
         Weights, configuration, tokenizer, pooling modules, prompts and the adapter are in it, so
         that an index refuses queries from another embedder. Paths are not.
         """
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Return each text's tokens, special tokens apart and nothing cut."""
-
-    def token_spans(self, text: str) -> list[tuple[int, int]]:
-        """Return where each token's characters stand in a text, special tokens apart."""
 
     def embed(
         self,

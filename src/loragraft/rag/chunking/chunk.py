@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
 
-from loragraft.embedding.protocol import Embedder
+from loragraft.embedding.protocol import TextReader
 from loragraft.errors import InputError
 from loragraft.rag.chunking.divide import divide, word_starts
 from loragraft.rag.chunking.front import Fronts
@@ -33,7 +33,7 @@ def embedded_text(chunk: Chunk) -> str:
     return "\n".join((*chunk.headings, chunk.text))
 
 
-def split(document: Document, embedder: Embedder, budget: int, overlap: int = 0) -> list[Chunk]:
+def split(document: Document, embedder: TextReader, budget: int, overlap: int = 0) -> list[Chunk]:
     """Cut a document into chunks.
 
     Cuts fall between sections, paragraphs, list items and sentences, in this order of preference;
@@ -65,7 +65,7 @@ def split(document: Document, embedder: Embedder, budget: int, overlap: int = 0)
     return [fitting for chunk in chunks for fitting in splitter.fitted(chunk)]
 
 
-def check_budget(embedder: Embedder, budget: int, overlap: int) -> None:
+def check_budget(embedder: TextReader, budget: int, overlap: int) -> None:
     """Refuse chunks that the embedder does not read whole.
 
     Raises:
@@ -86,7 +86,7 @@ def check_budget(embedder: Embedder, budget: int, overlap: int) -> None:
 class _Splitter:
     """The parts of splitting one document that share its measure."""
 
-    def __init__(self, document: Document, embedder: Embedder, budget: int, overlap: int) -> None:
+    def __init__(self, document: Document, embedder: TextReader, budget: int, overlap: int) -> None:
         self._document = document
         self._embedder = embedder
         self._budget = budget

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
-from loragraft.embedding.protocol import Embedder
+from loragraft.embedding.protocol import TextReader
 from loragraft.rag.chunking.measure import CHARACTERS_PER_TOKEN, Measure
 from loragraft.rag.records import Document
 
@@ -17,7 +17,7 @@ _CUT_MARK = "…"
 class Fronts:
     """Finds and measures what stands in front of a document's chunks."""
 
-    def __init__(self, document: Document, embedder: Embedder, budget: int) -> None:
+    def __init__(self, document: Document, embedder: TextReader, budget: int) -> None:
         """Prepare the path of headings at every place of a document."""
         self._document = document
         self._embedder = embedder

@@ -7,7 +7,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
 
-from loragraft.embedding.protocol import Embedder
+from loragraft.embedding.protocol import TextReader
 
 STRETCH = 100_000
 """Characters that are tokenized at once: a tokenizer holds some hundred bytes for each token."""
@@ -27,7 +27,7 @@ _STRETCH_END = re.compile(r"\s(?=\S)")
 class Measure:
     """Token borders of one text."""
 
-    def __init__(self, text: str, embedder: Embedder) -> None:
+    def __init__(self, text: str, embedder: TextReader) -> None:
         """Tokenize a text, stretch by stretch."""
         self.text = text
         self._stops = array("q")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from loragraft.embedding.protocol import Embedder
+from loragraft.embedding.protocol import TextReader
 from loragraft.errors import InputError
 from loragraft.rag.chunking.chunk import check_budget, split
 from loragraft.rag.records import Chunk, Document
@@ -35,7 +35,7 @@ class Chunking:
         """Return it as an index stores it."""
         return {"tokens": self.tokens, "overlap": self.overlap, "splitter": SPLITTER}
 
-    def splitter(self, embedder: Embedder) -> Callable[[Document], list[Chunk]]:
+    def splitter(self, embedder: TextReader) -> Callable[[Document], list[Chunk]]:
         """Return what cuts documents for an embedder.
 
         Raises:
@@ -46,7 +46,7 @@ class Chunking:
 
 
 def choose_chunking(
-    embedder: Embedder,
+    embedder: TextReader,
     tokens: int | None = None,
     overlap: int | None = None,
     stored: Mapping[str, Any] | None = None,
