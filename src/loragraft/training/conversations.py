@@ -1,0 +1,189 @@
+"""What a model learns, as conversations: made of task records, or given as such."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from loragraft.dataset.records import Embedding, Qa, Reply, Score, answered
+from loragraft.engine.protocol import Message
+from loragraft.errors import InputError
+from loragraft.training.chat_format import ChatFormat
+from loragraft.training.config import TrainConfig
+from loragraft.training.rows import DataFile, Messages, Part, read_rows
+
+Mode = Literal["closed-book", "passages", "conversation"]
+SCORE_QUESTION = "Answer with one number from 0 to 1."
+"""As the probes of ``adapter verify`` ask."""
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """Turns, some of which are learnt.
+
+    Attributes:
+        id: The record's.
+        messages: The turns, a learnt one of the assistant's last.
+        learnt: Indices of the turns that count in the loss, rising.
+        mode: ``closed-book`` and ``passages`` for questions, ``conversation`` for the rest.
+    """
+
+    id: str
+    messages: tuple[Message, ...]
+    learnt: tuple[int, ...]
+    mode: Mode
+
+    @property
+    def question(self) -> str:
+        """What was said right before the last answer."""
+        return self.messages[self.learnt[-1] - 1]["content"] if self.learnt[-1] else ""
+
+    @property
+    def answer(self) -> str:
+        """The last answer."""
+        return self.messages[self.learnt[-1]]["content"]
+
+
+@dataclass(frozen=True)
+class Read:
+    """What was read, and what of it became no conversation.
+
+    Attributes:
+        files: With their hashes.
+        split_seed: Of the split; None for files.
+        modes: Conversations by mode.
+        task_types: Conversations by task type.
+        left_out: Rows that are not learnt, by reason.
+        notes: What was done in another way than asked for, by what it was.
+    """
+
+    files: tuple[DataFile, ...] = ()
+    split_seed: int | None = None
+    modes: Mapping[str, int] = field(default_factory=dict)
+    task_types: Mapping[str, int] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    notes: Mapping[str, int] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what metadata say of it."""
+        names = ("modes", "task_types", "left_out", "notes")
+        return {
+            "files": [file.to_json() for file in self.files],
+            **{name: dict(getattr(self, name)) for name in names},
+        }
+
+
+@dataclass
+class Tally:
+    """Counts of what happened while conversations were made."""
+
+    left_out: Counter[str] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
+
+
+def read_conversations(
+    config: TrainConfig,
+    part: Part,
+    tokenizer: Any,  # noqa: ANN401
+) -> tuple[list[Conversation], Read]:
+    """Read the conversations of a part of the data, in the files' order.
+
+    Args:
+        config: Where the data are, and how a record becomes a conversation.
+        part: ``train`` or ``validation``; of the latter there may be none.
+        tokenizer: The base's, of transformers; it measures passages.
+
+    Raises:
+        InputError: As :func:`~loragraft.training.rows.read_rows`; if the corpus cannot be used; or
+            if nothing is left to learn from.
+        TemplateError: If the tokenizer has no chat template.
+    """
+    chat = ChatFormat(tokenizer, think=config.prompt.think)
+    rows = read_rows(config.data, part, config.seed)
+    tally = Tally()
+    if rows.unused:
+        tally.left_out[f"more than data.max_{part} wants"] = rows.unused
+    asked = _questions(config, [row for row in rows.rows if isinstance(row, Qa)], chat, tally)
+    made: list[tuple[str, Conversation]] = []
+    for row in rows.rows:
+        found = asked.get(row.id) if isinstance(row, Qa) else _other(row, tally)
+        if found is not None:
+            made.append((row.task_type, _with_system(found, config.prompt.system)))
+    if rows.rows and not made:
+        raise InputError(_nothing(tally, [file.path.name for file in rows.files]))
+    return [one for _, one in made], Read(
+        files=rows.files,
+        split_seed=rows.split_seed,
+        modes=Counter(one.mode for _, one in made),
+        task_types=Counter(task_type for task_type, _ in made),
+        left_out=tally.left_out,
+        notes=tally.notes,
+    )
+
+
+def _nothing(tally: Tally, names: Sequence[str]) -> str:
+    reasons = "; ".join(f"{count} {reason}" for reason, count in tally.left_out.items())
+    return f"{', '.join(names)}: no row is left to learn from ({reasons})."
+
+
+def _questions(
+    config: TrainConfig, records: Sequence[Qa], chat: ChatFormat, tally: Tally
+) -> dict[str, Conversation]:
+    """Return the conversations of questions by their ids."""
+    if not records:
+        return {}
+    from loragraft.training.passages import ask_questions
+
+    return {one.id: one for one in ask_questions(config, records, chat, tally)}
+
+
+def _other(row: Messages | Score | Reply | Embedding, tally: Tally) -> Conversation | None:
+    if isinstance(row, Messages):
+        return Conversation(row.id, row.turns, row.learnt, "conversation")
+    if isinstance(row, Embedding):
+        tally.left_out["of the kind embedding, which task: embedding trains on"] += 1
+        return None
+    prompt = row.prompt if isinstance(row, Reply) else score_prompt(row)
+    return exchange(row.id, prompt, answered(row)[0], "conversation")
+
+
+def exchange(name: str, prompt: str, answer: str, mode: Mode) -> Conversation:
+    """Return a conversation of one question and its answer."""
+    turns: tuple[Message, ...] = (
+        {"role": "user", "content": prompt},
+        {"role": "assistant", "content": answer},
+    )
+    return Conversation(name, turns, (1,), mode)
+
+
+def score_prompt(record: Score) -> str:
+    """Return the parts of a score record, each under its name, and what to answer."""
+    return f"{fields_text(record)}\n\n{SCORE_QUESTION}"
+
+
+def fields_text(record: Score) -> str:
+    """Return the parts of a score record, each under its name: a text, or a list of them."""
+    parts: list[str] = []
+    for name, value in record.fields.items():
+        title = name.replace("_", " ").strip()
+        title = title[:1].upper() + title[1:]
+        if isinstance(value, str):
+            parts.append(f"{title}: {value}")
+        else:
+            parts.append("\n".join([f"{title}:", *(f"- {item}" for item in value)]))
+    return "\n".join(parts)
+
+
+def _with_system(conversation: Conversation, system: str | None) -> Conversation:
+    """Put a system message before a conversation that has none."""
+    first = conversation.messages[0]["role"]
+    if system is None or first in ("system", "developer"):
+        return conversation
+    return Conversation(
+        conversation.id,
+        ({"role": "system", "content": system}, *conversation.messages),
+        tuple(at + 1 for at in conversation.learnt),
+        conversation.mode,
+    )
