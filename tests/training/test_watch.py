@@ -138,3 +138,14 @@ def test_a_loss_that_is_no_number_is_logged_and_explained(lines: LogLines, tmp_p
     assert log.status == "failed"
     assert [a.kind for a in log.alarms] == ["not-finite"]
     assert math.isnan(log.alarms[0].value)
+
+
+def test_an_evaluation_that_is_repeated_after_a_kill_is_logged_once(
+    lines: LogLines, tmp_path: Path
+) -> None:
+    watch = watching(lines, tmp_path)
+    walk(watch, [1.0])
+    first = watch.evaluated(1, 0.1, 2.0, {})
+    assert watch.evaluated(1, 0.1, 2.0, {}) == first
+    assert len(lines.evaluations) == 1
+    assert kinds(lines) == ["gap"]

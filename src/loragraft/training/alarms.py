@@ -71,11 +71,11 @@ def loss_alarm(steps: Sequence[Step], alarms: Sequence[Alarm]) -> Alarm | None:
 
 
 def gradient_alarm(steps: Sequence[Step], alarms: Sequence[Alarm]) -> Alarm | None:
-    """A gradient is many times as long as usual."""
+    """A gradient is many times as long as usual; one that is no number is another's matter."""
     last = steps[-1]
     before = [s.gradient_norm for s in steps[-USUAL_STEPS - 1 : -1] if s.gradient_norm is not None]
     norm = last.gradient_norm
-    if norm is None or len(before) < LEAST_STEPS:
+    if norm is None or not math.isfinite(norm) or len(before) < LEAST_STEPS:
         return None
     limit = EXPLOSION * statistics.median(before)
     if not norm > limit or _is_told("gradient", last.step, alarms):

@@ -101,7 +101,13 @@ class Watch:
     def evaluated(
         self, step: int, epoch: float, loss: float, metrics: Mapping[str, float]
     ) -> Evaluation:
-        """Log an evaluation with its samples, and ring if there is something to ring for."""
+        """Log an evaluation with its samples, and ring if there is something to ring for.
+
+        One that a run repeats when it goes on from a checkpoint is not logged twice.
+        """
+        self.begin_step()  # the time it took is no step's
+        if self.lines.evaluations and self.lines.evaluations[-1].step == step:
+            return self.lines.evaluations[-1]
         before = mean_loss(self.lines.since_evaluation())
         gap = None if before is None else loss - before
         samples = self._samples()
@@ -112,7 +118,6 @@ class Watch:
                       validation_alarm(self.lines.evaluations), *sample_alarms(done)):  # fmt: skip
             self._ring(alarm)
         self.write("running")
-        self.begin_step()  # the time it took is no step's
         return done
 
     def not_finite(self, step: int, what: str, value: float) -> NonFiniteError:
