@@ -182,9 +182,12 @@ def check_coverage(context: CheckContext) -> Finding | None:
     match = context.match
     if match is None or context.base is None:
         return None
-    homeless = [*match.missing, *(n for n in match.missing_others if not _may_be_absent(n))]
+    own = [n for n in match.missing_others if _may_be_absent(n, context.adapter)]
+    homeless = [*match.missing, *(n for n in match.missing_others if n not in own)]
     if not homeless:
         landed = f"{len(match.tensors) + len(match.others)} parts land"
+        head = [name for name in own if not _is_tied_head(name)]
+        landed += f", {len(head)} are a head of its own" if head else ""
         if match.rewrite is not None:
             return passed("coverage", f"{landed}, names rewritten {match.rewrite}", "all to land")
         return passed("coverage", landed, "all to land")
@@ -195,7 +198,12 @@ def check_coverage(context: CheckContext) -> Finding | None:
     )  # fmt: skip
 
 
-def _may_be_absent(name: str) -> bool:
+def _may_be_absent(name: str, adapter: Adapter) -> bool:
+    """Say whether a base need not hold a tensor: a tied head, or the one of a classifier."""
+    return _is_tied_head(name) or (adapter.config.has_head and name in adapter.saved)
+
+
+def _is_tied_head(name: str) -> bool:
     return name == TIED_HEAD or name.endswith(f".{TIED_HEAD}")
 
 
@@ -242,7 +250,9 @@ def _other_shape_problem(adapter: Adapter, name: str, shape: tuple[int, ...]) ->
     key = adapter.saved.get(name) or adapter.biases[name]
     found = adapter.tensors[key].shape
     is_vocabulary = name.removesuffix(".weight").rpartition(".")[2] in EMBEDDING_LAYERS
-    if found == shape or (is_vocabulary and len(shape) == 2 and found[1:] == shape[1:]):
+    other_rows = is_vocabulary and len(shape) == 2
+    other_rows = other_rows or (adapter.config.has_head and name in adapter.saved)  # other labels
+    if found == shape or (other_rows and found[1:] == shape[1:]):
         return []
     return [f"{name} has {list(found)}, the base has {list(shape)}"]
 

@@ -92,6 +92,15 @@ class AdapterConfig:
         """Say whether ``modules_to_save`` names a module, by PEFT's suffix rule."""
         return any(module.endswith(name) for name in self.modules_to_save)
 
+    def saves_whole(self, module: str) -> bool:
+        """Say whether ``modules_to_save`` names a module or one around it."""
+        return self.saves(module) or self._is_saved_or_below(module)
+
+    @property
+    def has_head(self) -> bool:
+        """Whether it was trained with a head that its base need not have."""
+        return self.task_type in _HEADED
+
     def _pattern_value(
         self, patterns: Mapping[str, _Value], module: str, default: _Value
     ) -> _Value:
@@ -127,6 +136,9 @@ class AdapterConfig:
                 return int(found["idx"])
         return None
 
+
+_HEADED = frozenset({"SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS"})
+"""PEFT's names of tasks whose models end in a head that transformers makes anew."""
 
 _ENDING = r"(.*\.)?({})$"
 _SAVED = r"(^|.*\.){}($|\..*)"

@@ -9,6 +9,9 @@ from loragraft.adapter.grouping import Grouping
 EMBEDDING_LAYERS = ("embed_tokens", "lm_head")
 """PEFT saves these by itself when the vocabulary was resized (``EMBEDDING_LAYER_NAMES``)."""
 
+HEADS = ("classifier", "score")
+"""PEFT puts both of them into ``modules_to_save`` of a classifier, which has one of them."""
+
 
 def compare_declarations(out: Grouping, config: AdapterConfig) -> list[Finding]:
     """Compare what a LoRA file holds with what its configuration says of it.
@@ -72,8 +75,12 @@ def _lora_bias_findings(out: Grouping, config: AdapterConfig) -> list[Finding]:
 def _saved_findings(out: Grouping, config: AdapterConfig) -> list[Finding]:
     found: list[Finding] = []
     modules = [name.rpartition(".")[0] for name in out.saved]
-    for name in config.modules_to_save:
-        if not any(module.endswith(name) or f".{name}." in f".{module}." for module in modules):
+    absent = [
+        name for name in config.modules_to_save
+        if not any(module.endswith(name) or f".{name}." in f".{module}." for module in modules)
+    ]  # fmt: skip
+    for name in absent:
+        if name not in HEADS or not config.has_head or set(HEADS) <= set(absent):
             found.append(failed(
                 "saved.missing", f"nothing of {name!r} in the file",
                 "the module that modules_to_save names",

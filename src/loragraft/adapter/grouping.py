@@ -257,7 +257,7 @@ class _Sorter:
         if not module or name.rpartition(".")[2] not in ("weight", "bias"):
             self.reject(key, "of a kind that LoRA adapters do not hold")
             return
-        is_bias = name == "bias" and not self.config.saves(module)
+        is_bias = name == "bias" and not self.config.saves_whole(module)
         self._claim(self.out.biases if is_bias else self.out.saved, f"{module}.{name}", key)
 
     def _claim(self, group: dict[str, str], name: str, key: str) -> None:

@@ -6,14 +6,15 @@ transformers 4 or 5, or as a bare backbone. Those styles are data; a rewrite is 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import permutations
 
 from loragraft.adapter.reader import Adapter
 from loragraft.errors import AdapterError
 
-_BACKBONE_CHILDREN = ("layers.", "embed_tokens", "norm", "h.", "wte", "encoder.", "embeddings.")
+_BACKBONE_CHILDREN = ("layers.", "embed_tokens", "norm", "h.", "wte", "encoder.", "embeddings.",
+                      "transformer.", "pooler.")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,12 @@ NAME_STYLES = (
     NameStyle("nested text model", "language_model.", "lm_head"),
     NameStyle("bare backbone", "", "lm_head"),
 )
+ENCODER_STYLES = tuple(
+    NameStyle(f"inside a {family}", f"{family}.", "classifier")
+    for family in ("bert", "roberta", "deberta", "distilbert", "electra", "mpnet")
+)
+"""A classifier keeps its encoder under the family's name; a bare encoder has no such prefix. None
+of them is rewritten to another: their layers are alike in name and in shape."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +113,7 @@ def _choose(wanted: Iterable[str], names: frozenset[str]) -> Rewrite | None:
     wanted = list(wanted)
     best = sum(name in names for name in wanted)
     winners: dict[frozenset[str], Rewrite] = {}
-    for source, target in permutations(NAME_STYLES, 2):
-        rewrite = Rewrite(source, target)
+    for rewrite in _rewrites():
         rewritten = {rewrite.apply(name) for name in wanted}
         placed = frozenset(name for name in rewritten if name is not None and name in names)
         if len(placed) > best:
@@ -121,6 +127,15 @@ def _choose(wanted: Iterable[str], names: frozenset[str]) -> Rewrite | None:
             "again from the model class the base is loaded with."
         )
     return next(iter(winners.values()), None)
+
+
+def _rewrites() -> Iterator[Rewrite]:
+    for source, target in permutations(NAME_STYLES, 2):
+        yield Rewrite(source, target)
+    bare = NAME_STYLES[-1]
+    for style in ENCODER_STYLES:
+        yield Rewrite(style, bare)
+        yield Rewrite(bare, style)
 
 
 def _place(
