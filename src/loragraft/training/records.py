@@ -127,9 +127,7 @@ def _all(files: Sequence[Path]) -> Iterator[TaskRecord]:
             yield record
 
 
-def _none_of(
-    kind: type[Any], files: Sequence[Path], others: Mapping[str, int], task: str
-) -> str:
+def _none_of(kind: type[Any], files: Sequence[Path], others: Mapping[str, int], task: str) -> str:
     wanted = kind.__name__.lower()
     held = ", ".join(f"{count} of the kind {name}" for name, count in sorted(others.items()))
     names = ", ".join(str(file) for file in files)
