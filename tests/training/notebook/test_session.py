@@ -1,11 +1,10 @@
-"""A run inside of a notebook: its state packed and restored, its process watched."""
+"""A run inside of a notebook: its process watched, its log shown, its result packed."""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
-import tarfile
 import threading
 from pathlib import Path
 
@@ -14,12 +13,10 @@ import pytest
 from loragraft.adapter.fetch import fetch
 from loragraft.artifact.checksums import write_checksums
 from loragraft.artifact.hashing import sha256_file
-from loragraft.errors import AdapterError, BundleError
+from loragraft.errors import BundleError
 from loragraft.training.log import Alarm, Evaluation, Sample, Step, TrainingLog, write_log
 from loragraft.training.notebook import (
     pack_result,
-    pack_unfinished,
-    restore_unfinished,
     run_command,
     show_log,
 )
@@ -65,52 +62,6 @@ def test_a_result_that_was_changed_is_not_packed(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"training_config\.yaml has SHA-256"):
         pack_result(folder, tmp_path)
     assert not list(tmp_path.glob("*.gz*"))
-
-
-def stop(outputs: Path) -> None:
-    """Leave what a stopped run leaves."""
-    (outputs / ".run.staging" / "checkpoint-2").mkdir(parents=True)
-    (outputs / ".run.staging" / "checkpoint-2" / "optimizer.pt").write_bytes(bytes(5000))
-    (outputs / ".run.journal").write_text("key\n")
-
-
-def test_an_unfinished_run_goes_on_elsewhere(tmp_path: Path) -> None:
-    here, there = tmp_path / "here", tmp_path / "there"
-    assert pack_unfinished(here, "run", tmp_path) is None
-    stop(here)
-    packed = pack_unfinished(here, "run", tmp_path)
-    assert packed is not None
-    there.mkdir()
-    assert restore_unfinished(there, "run", [tmp_path / "empty", tmp_path]) == packed.path
-    for path in (".run.journal", ".run.staging/checkpoint-2/optimizer.pt"):
-        assert (there / path).read_bytes() == (here / path).read_bytes()
-    assert not (there / ".run.restored").exists()
-    (there / ".run.journal").write_text("further\n")
-    assert restore_unfinished(there, "run", [tmp_path]) is None  # its own state is newer
-    assert (there / ".run.journal").read_text() == "further\n"
-
-
-def test_a_finished_run_is_left_alone(tmp_path: Path) -> None:
-    stop(tmp_path / "here")
-    pack_unfinished(tmp_path / "here", "run", tmp_path)
-    (tmp_path / "there" / "run").mkdir(parents=True)
-    assert restore_unfinished(tmp_path / "there", "run", [tmp_path]) is None
-
-
-def test_a_broken_state_restores_nothing(tmp_path: Path) -> None:
-    stop(tmp_path / "here")
-    packed = pack_unfinished(tmp_path / "here", "run", tmp_path)
-    assert packed is not None
-    packed.path.write_bytes(packed.path.read_bytes()[:3000])
-    with pytest.raises(AdapterError, match="broken or cut off"):
-        restore_unfinished(tmp_path / "there", "run", [tmp_path])
-    with tarfile.open(packed.path, "w") as archive:
-        link = tarfile.TarInfo(".run.staging")
-        link.type, link.linkname = tarfile.SYMTYPE, "/etc"
-        archive.addfile(link)
-    with pytest.raises(AdapterError, match="holds the link"):
-        restore_unfinished(tmp_path / "there", "run", [tmp_path])
-    assert not (tmp_path / "there" / ".run.journal").exists()
 
 
 def test_lines_and_exit_code_of_a_command_come_through(capsys: pytest.CaptureFixture[str]) -> None:
