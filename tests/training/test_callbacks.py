@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from loragraft.training.log_lines import LogLines
 from loragraft.training.watch import Watch
 
 
-def train(folder: Path, watch: Watch | None) -> Any:  # noqa: ANN401
+def train(folder: Path, watch: Watch | None, more: Sequence[Any] = ()) -> Any:  # noqa: ANN401
     """Train a straight line for six steps of two batches, and evaluate every third."""
     import torch
     from transformers import Trainer, TrainingArguments
@@ -44,7 +45,7 @@ def train(folder: Path, watch: Watch | None) -> Any:  # noqa: ANN401
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = Line()
-        callbacks = [] if watch is None else [make_callback(watch)]
+        callbacks = [*more] if watch is None else [make_callback(watch), *more]
         trainer = Trainer(model, options, train_dataset=rows, eval_dataset=rows[:4],
                           callbacks=callbacks)  # type: ignore[arg-type]  # fmt: skip
         trainer.train()

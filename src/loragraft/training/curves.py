@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import math
 import warnings
@@ -9,8 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loragraft.adapter.peft_loading import require_packages
 from loragraft.artifact.files import write_atomically
+from loragraft.errors import MissingExtraError
 from loragraft.training.config import GAP_ALARM
 from loragraft.training.log import TrainingLog
 
@@ -46,7 +47,7 @@ def draw_curves(log: TrainingLog, path: Path, *, gap_limit: float = GAP_ALARM) -
         MissingExtraError: If matplotlib is not installed.
         OutOfSpaceError: If the disk is full.
     """
-    require_packages("Drawing curves", "matplotlib")
+    require_matplotlib()
     panels: list[tuple[Panel, float]] = [(_losses, 3.2)]
     if any(e.gap is not None for e in log.evaluations):
         panels.append((lambda axes, found: _gap(axes, found, gap_limit), 1.4))
@@ -63,6 +64,16 @@ def draw_curves(log: TrainingLog, path: Path, *, gap_limit: float = GAP_ALARM) -
     figure.align_ylabels(list(rows))
     title(figure, f"{log.experiment_id}: {log.status}")
     return save_figure(figure, path)
+
+
+def require_matplotlib() -> None:
+    """Raise unless matplotlib is installed.
+
+    Raises:
+        MissingExtraError: Saying how to install it.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise MissingExtraError("matplotlib", "train", "Drawing curves")
 
 
 def make_figure(width: float, height: float) -> Figure:
