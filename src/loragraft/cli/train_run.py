@@ -10,6 +10,8 @@ import click
 from loragraft.cli.paths import PATH
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from loragraft.training.run import Outcome
 
 OUTPUTS = Path("outputs/adapters")
@@ -100,7 +102,7 @@ def _rows(outcome: Outcome) -> list[list[str]]:
         "validation loss": _losses(found),
         "training loss": _number(found["training_loss"]),
         **{name: _number(value) for name, value in found["metrics"].items()},
-        "‖ΔW‖/‖W‖": f"{change['least']:.4f} to {change['most']:.4f}" if change else "",
+        "‖ΔW‖/‖W‖": f"{change['min']:.4f} to {change['max']:.4f}" if change else "",
         "verification": metadata["verification"]["verdict"],
         "alarms": "; ".join(found["alarms"]),
         "time": f"{runtime['seconds']:.0f} s on {runtime['threads']} threads",
@@ -108,7 +110,7 @@ def _rows(outcome: Outcome) -> list[list[str]]:
     return [[name, value] for name, value in rows.items() if value]
 
 
-def _status(metadata: dict[str, Any]) -> str:
+def _status(metadata: Mapping[str, Any]) -> str:
     found, steps = metadata["evaluation_summary"], metadata["hyper_parameters"]["steps"]
     return (
         f"{found['status']} after {steps} steps; the weights of step {found['chosen_step']}, by "
@@ -116,7 +118,7 @@ def _status(metadata: dict[str, Any]) -> str:
     )
 
 
-def _losses(found: dict[str, Any]) -> str:
+def _losses(found: Mapping[str, Any]) -> str:
     after, before = found["validation_loss"], found["validation_loss_before"]
     if after is None:
         return ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from loragraft.artifact.checksums import check_checksums
 from loragraft.artifact.hash_cache import cached_sha256
@@ -20,6 +19,7 @@ from loragraft.training.log import TrainingLog
 from loragraft.training.log_lines import LINES_NAME, LogLines
 from loragraft.training.precision import choose_precision
 from loragraft.training.publish import Trained, make_draft, promote
+from loragraft.training.reporters import reporting
 from loragraft.training.resume import (
     FOLDER,
     State,
@@ -114,8 +114,8 @@ class Attempt:
             if state is None or not self._over(state):
                 state = self._run_steps(journal, lines, state)
             early = state.stopped_early(self.config, self._steps)
-            status = "stopped-early" if early else "finished"
-            log = lines.log(status, self.config.evaluation.log_every)
+            every = self.config.evaluation.log_every
+            log = lines.log("stopped-early" if early else "finished", every)
         self._draft(log, state, _seconds(journal))
         return start
 
@@ -124,7 +124,7 @@ class Attempt:
 
     def _run_steps(self, journal: Journal, lines: LogLines, state: State | None) -> State:
         """Train to the end; return the last checkpoint."""
-        from loragraft.training.trainer import JobTrainer, make_arguments
+        from loragraft.training.trainer import JobTrainer, Stepping, make_arguments
 
         folder, before, begun = self._staging.folder, _seconds(journal), time.monotonic()
         answer = self.job.answer if self.job.validation else None
@@ -138,20 +138,16 @@ class Attempt:
 
         arguments = make_arguments(self.config, folder, self.job, self._precision)
         arguments.eval_on_start = arguments.eval_on_start and state is None
-        trainer = JobTrainer(
-            self.job, arguments, self.config, watch, self._callbacks(watch, state), saved
-        )
-        self._progress.begin("Training", self._steps, "steps")
-        self._progress.advance(state.step if state else 0)
-        trainer.train(resume_from_checkpoint=str(state.folder) if state else None)
+        done = state.step if state else 0
+        with reporting(self.config, self._staging.outputs, after=done) as reporters:
+            callbacks = [make_callback(watch), Stepping(self._progress), *reporters]
+            trainer = JobTrainer(self.job, arguments, self.config, watch, callbacks, saved)
+            self._progress.begin("Training", self._steps, "steps")
+            self._progress.advance(done)
+            trainer.train(resume_from_checkpoint=str(state.folder) if state else None)
         self._progress.end()
-        done = whole_checkpoints(folder / FOLDER)
-        return read_state(done[max(done)])
-
-    def _callbacks(self, watch: Watch, state: State | None) -> list[Any]:
-        from loragraft.training.trainer import Stepping
-
-        return [make_callback(watch), Stepping(self._progress)]
+        found = whole_checkpoints(folder / FOLDER)
+        return read_state(found[max(found)])
 
     def _draft(self, log: TrainingLog, state: State, seconds: float) -> None:
         from loragraft.training.trainer import load_trained

@@ -14,11 +14,15 @@ def relative_change(model: Any) -> dict[str, float]:  # noqa: ANN401
 
     ΔW is B·A with its scale, as PEFT adds it; of DoRA, before the columns get their lengths.
     """
-    ratios = [ratio for _, layer in adapter_layers(model) if (ratio := _ratio(layer)) is not None]
+    import torch
+
+    with torch.no_grad():
+        found = [_ratio(layer) for _, layer in adapter_layers(model)]
+    ratios = [ratio for ratio in found if ratio is not None]
     if not ratios:
         return {}
     mean = math.fsum(ratios) / len(ratios)
-    return {"least": min(ratios), "mean": mean, "most": max(ratios), "matrices": len(ratios)}
+    return {"min": min(ratios), "mean": mean, "max": max(ratios), "matrices": len(ratios)}
 
 
 def _ratio(layer: Any) -> float | None:  # noqa: ANN401

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from loragraft import __version__
+from loragraft.adapter.embedder import encoder_folder
 from loragraft.adapter.findings import Finding, Severity, worst
 from loragraft.adapter.verify import VerifyRequest, verify_adapter
 from loragraft.artifact.checksums import write_checksums
@@ -105,7 +106,7 @@ def _write_pages(trained: Trained, metadata: Mapping[str, Any], draft: Path) -> 
     from loragraft.training.card import model_card
     from loragraft.training.curves import CURVES_NAME, draw_curves
 
-    draw_curves(trained.log, draft / CURVES_NAME)
+    draw_curves(trained.log, draft / CURVES_NAME, gap_limit=trained.config.evaluation.gap)
     card = model_card(trained.config, trained.log, metadata)
     write_atomically(draft / "README.md", card.encode())
 
@@ -116,7 +117,9 @@ def check(trained: Trained, folder: Path) -> tuple[Finding, ...]:
     Raises:
         CheckFailedError: If it says that it is not sound.
     """
-    report = verify_adapter(VerifyRequest(folder, trained.base, base_name=trained.config.base))
+    embedding = trained.config.task == "embedding"
+    base = encoder_folder(trained.base) if embedding else trained.base
+    report = verify_adapter(VerifyRequest(folder, base, base_name=trained.config.base))
     if worst(report.findings) is Severity.FAIL:
         failed = [str(one) for one in report.findings if one.severity is Severity.FAIL]
         raise CheckFailedError(

@@ -12,11 +12,13 @@ from loragraft.artifact.metadata import read_metadata
 from loragraft.artifact.progress import Progress, Silent
 from loragraft.artifact.publish import Staging
 from loragraft.checkpoint.resolve import Resolved, existing_path, resolve_checkpoint
+from loragraft.embedding.finding import find_folder
 from loragraft.training.advice import Advice, advise
 from loragraft.training.attempt import Attempt
 from loragraft.training.config import TrainConfig
 from loragraft.training.job import Job, build_job
 from loragraft.training.log import TrainingLog, read_log
+from loragraft.training.reporters import require_reporters
 from loragraft.training.resume import FOLDER, whole_checkpoints
 
 Build = Callable[[TrainConfig, Path, Progress], Job]
@@ -55,6 +57,9 @@ def find_base(config: TrainConfig, base: str | None = None) -> Resolved:
     text = base or config.base
     if config.revision and existing_path(text) is None and "@" not in text:
         text = f"{text}@{config.revision}"
+    if config.task == "embedding":
+        notes: list[str] = []
+        return Resolved(find_folder(text, notes.append), None, tuple(notes))
     return resolve_checkpoint(text)
 
 
@@ -96,6 +101,7 @@ def train(
 
     progress = progress or Silent()
     require_training(config)
+    require_reporters(config)
     found = find_base(config, base)
     for note in found.notes:
         progress.note(f"Note: {note}.")

@@ -225,7 +225,7 @@ class JobTrainer(Trainer):
         return loss / max(int(num_items_in_batch), 1)
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:  # noqa: ANN401
-        norm = super()._get_grad_norm(model, grad_norm)
+        norm = super()._get_grad_norm(model, grad_norm)  # type: ignore[no-untyped-call]
         self._watch.gradient(norm)
         if not self.args.fp16:  # there such a step is left out, and the scale of the loss lowered
             self._refuse(norm, "gradient")
@@ -251,7 +251,7 @@ class JobTrainer(Trainer):
         Raises:
             NonFiniteError: If the loss is no number.
         """
-        self.model.eval()
+        self.job.model.eval()
         with torch.no_grad():
             loss = self._mean_loss()
             self._refuse(loss, "validation loss")
@@ -272,7 +272,7 @@ class JobTrainer(Trainer):
             )
             number = self.job.count(batch)
             if number:
-                total += float(self.job.loss(self.model, batch))
+                total += float(self.job.loss(self.job.model, batch))
                 count += number
         return total / max(count, 1)
 
