@@ -15,8 +15,8 @@ LABELS = st.lists(st.sampled_from([0.0, 0.2, 0.5, 0.8, 1.0]), min_size=2, max_si
 
 def test_fields_are_named_and_blank_ones_left_out() -> None:
     fields = {"rule": "No ads.", "examples": ("Buy!", " ", "Sale!"), "none": (), "note": " \n"}
-    assert field_texts(fields) == ["rule: No ads.", "examples:\n- Buy!\n- Sale!"]
-    assert fields_text(fields) == "rule: No ads.\nexamples:\n- Buy!\n- Sale!"
+    assert field_texts(fields) == ["Rule: No ads.", "Examples:\n- Buy!\n- Sale!"]
+    assert fields_text(fields) == "Rule: No ads.\nExamples:\n- Buy!\n- Sale!"
 
 
 @given(LABELS, st.randoms(use_true_random=False))

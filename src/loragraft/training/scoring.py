@@ -15,18 +15,20 @@ MIDDLE = 0.5
 
 
 def field_texts(fields: Fields) -> list[str]:
-    r"""Return each field that says something with its name, in the order of the record.
+    r"""Return each field that says something under its name, in the order of the record.
 
-    >>> field_texts({"rule": "No ads.", "examples": ["Buy!", "Sale!"], "note": " "})
-    ['rule: No ads.', 'examples:\n- Buy!\n- Sale!']
+    >>> field_texts({"rule": "No ads.", "good_examples": ["Buy!", "Sale!"], "note": " "})
+    ['Rule: No ads.', 'Good examples:\n- Buy!\n- Sale!']
     """
     texts = []
     for name, value in fields.items():
+        title = name.replace("_", " ").strip()
+        title = title[:1].upper() + title[1:]
         if isinstance(value, str):
-            texts += [f"{name}: {value}"] if value.strip() else []
+            texts += [f"{title}: {value}"] if value.strip() else []
         else:
             items = [f"\n- {item}" for item in value if item.strip()]
-            texts += [f"{name}:{''.join(items)}"] if items else []
+            texts += [f"{title}:{''.join(items)}"] if items else []
     return texts
 
 
