@@ -65,7 +65,7 @@ class SentenceTransformerEmbedder:
             require_packages("Embedding with an adapter", "peft")
             self._adapter = locate_adapter(Path(spec.adapter))
             self._shown += f" with {self._adapter.folder.absolute().name}"
-        self._prompts = _prompts(folder, spec)
+        self._prompts = model_prompts(folder, spec)
         self._model: Any = None
 
     @property
@@ -249,7 +249,7 @@ def _longest(encoder: Path) -> int | None:
     return min(limits, default=None)
 
 
-def _prompts(folder: Path, spec: EmbedderSpec) -> dict[str, str]:
+def model_prompts(folder: Path, spec: EmbedderSpec) -> dict[str, str]:
     """Return what stands before questions and before documents."""
     named = _read(folder / "config_sentence_transformers.json").get("prompts")
     own = {k: v for k, v in named.items() if isinstance(v, str)} if isinstance(named, dict) else {}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -13,6 +14,7 @@ from loragraft.training.config import TrainConfig
 from loragraft.training.rows import Messages, Part, Row, Rows, read_rows
 
 _Record = TypeVar("_Record", bound=TaskRecord)
+PARTS: tuple[Part, ...] = ("train", "validation")
 _CONVERSATIONS = "conversations"
 
 
@@ -22,10 +24,12 @@ class Read(Generic[_Record]):
 
     Attributes:
         records: In the order of the data.
-        facts: For the metadata: files, counts, what was left out.
+        rows: What they were among.
+        facts: For the metadata: counts, and what was left out.
     """
 
     records: tuple[_Record, ...]
+    rows: Rows
     facts: Mapping[str, Any]
 
 
@@ -45,13 +49,35 @@ def read_kind(config: TrainConfig, part: Part, kind: type[_Record]) -> Read[_Rec
     if read.unused:
         left_out["beyond the most"] = read.unused
     facts = {
-        "files": [file.to_json() for file in read.files],
         "records": len(records),
         "task_types": dict(sorted(Counter(record.task_type for record in records).items())),
         "left_out": left_out,
-        **({} if read.split_seed is None else {"split_seed": read.split_seed}),
     }
-    return Read(records, facts)
+    return Read(records, read, facts)
+
+
+def read_parts(config: TrainConfig, kind: type[_Record]) -> dict[Part, Read[_Record]]:
+    """Read what is learnt and what tells whether it is; see :func:`read_kind`."""
+    return {part: read_kind(config, part, kind) for part in PARTS}
+
+
+def data_facts(parts: Mapping[Part, Read[Any]], examples: Iterable[object]) -> dict[str, Any]:
+    """Return what a run's metadata say of all data, and what decides whether it may go on.
+
+    Args:
+        parts: What was read.
+        examples: What is made of it; anything that is spelled alike only where it is the same.
+    """
+    digest = hashlib.sha256()
+    for example in examples:
+        digest.update(f"{example!r}\n".encode("utf-8", "surrogatepass"))
+    files = [{"part": part, **file.to_json()} for part, one in parts.items()
+             for file in one.rows.files]  # fmt: skip
+    return {
+        "files": files,
+        "split_seed": parts["train"].rows.split_seed,
+        "examples_sha256": digest.hexdigest(),
+    }
 
 
 def _named(row: Row) -> str:

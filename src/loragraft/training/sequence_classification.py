@@ -6,16 +6,16 @@ number from 0 to 1. Its head is trained whole and saved with the adapter.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from loragraft.artifact.progress import Progress
 from loragraft.dataset.records import Score
 from loragraft.errors import CheckFailedError, InputError
+from loragraft.training.causal_lm import count_parameters
 from loragraft.training.classifier import (
     TASK_TYPE,
     load_classifier,
@@ -26,11 +26,13 @@ from loragraft.training.classifier import (
 )
 from loragraft.training.config import TrainConfig
 from loragraft.training.encoder_targets import choose_encoder_targets
+from loragraft.training.encoder_tasks import length_facts, refuse_foreign, sample_order, told_twice
 from loragraft.training.field_ids import FieldEncoder
 from loragraft.training.job import Batch, Job
 from loragraft.training.load import add_adapter, load_tokenizer, require_training
 from loragraft.training.log import Sample
-from loragraft.training.records import Read, read_kind
+from loragraft.training.records import Read, data_facts, read_parts
+from loragraft.training.rows import Part
 from loragraft.training.saving import ADAPTER, save_adapter
 from loragraft.training.scoring import MIDDLE, fields_text, known, roc_auc
 from loragraft.training.targets import linear_modules
@@ -64,7 +66,7 @@ def build_sequence_classification(config: TrainConfig, base: Path, progress: Pro
     """
     require_training(config)
     refuse_foreign(config)
-    read = {part: read_kind(config, part, Score) for part in ("train", "validation")}
+    read = read_parts(config, Score)
     _refuse_one_label(read["train"].records)
     progress.begin(f"Loading {base.name}", 0)
     model, heads = load_scorer(base, config.seed)
@@ -74,32 +76,19 @@ def build_sequence_classification(config: TrainConfig, base: Path, progress: Pro
     train, cut = _encode(encoder, read["train"].records)
     validation, cut_too = _encode(encoder, read["validation"].records)
     wrapped = _adapted(config, model, heads)
-    scores = _Scores(wrapped, read["validation"].records, validation, padding)
+    records = read["validation"].records
+    scores = _Scores(wrapped, records, validation, padding, sample_order(config, records))
     return Job(
         model=wrapped, train=train, validation=validation,
         collate=partial(_collate, padding=padding), loss=_loss, count=_count, tokens=_tokens,
         save=_Saving(wrapped, config, base, train, padding).save, answer=scores.answer,
-        metrics=scores.metrics, facts=_facts(read, train, cut, validation, cut_too, heads),
-        notes=_notes(read, cut, encoder.longest),
+        metrics=scores.metrics, notes=_notes(read, cut, encoder.longest),
+        facts={
+            **data_facts(read, [*train, *validation]), **count_parameters(wrapped),
+            "head": list(heads), "train": _facts(read["train"], train, cut),
+            "validation": _facts(read["validation"], validation, cut_too),
+        },
     )  # fmt: skip
-
-
-def refuse_foreign(config: TrainConfig) -> None:
-    """Refuse what only ``task: causal-lm`` has.
-
-    Raises:
-        InputError: Naming it.
-    """
-    asked = {
-        "quantization: nf4": config.quantization != "none",
-        "optimiser.packing": config.optimiser.packing,
-    }
-    for name, found in asked.items():
-        if found:
-            raise InputError(
-                f"{name} is there for task: causal-lm only, and the task is {config.task}. Leave "
-                "it out."
-            )
 
 
 def _refuse_one_label(records: Sequence[Score]) -> None:
@@ -170,6 +159,7 @@ class _Scores:
     records: Sequence[Score]
     examples: Sequence[Example]
     padding: int
+    order: Sequence[int]
 
     def metrics(self) -> dict[str, float]:
         """Return ROC-AUC and accuracy, as far as the labels have two classes."""
@@ -184,10 +174,10 @@ class _Scores:
 
     def answer(self, index: int) -> Sample | None:
         """Return a record's fields, its label and its score."""
-        if not 0 <= index < len(self.records):
+        if index >= len(self.order):
             return None
-        record = self.records[index]
-        (score,) = score_rows(self.model, [self.examples[index].ids], self.padding).tolist()
+        record, example = self.records[self.order[index]], self.examples[self.order[index]]
+        (score,) = score_rows(self.model, [example.ids], self.padding).tolist()
         return Sample(
             record.id, fields_text(record.fields), f"{record.label:g}", f"{score:.3f}",
             tokens=0, ended=True,
@@ -223,39 +213,20 @@ class _Saving:
             )
 
 
-def _facts(
-    read: dict[str, Read[Score]],
-    train: Sequence[Example],
-    cut: dict[str, int],
-    validation: Sequence[Example],
-    cut_too: dict[str, int],
-    heads: Sequence[str],
-) -> dict[str, Any]:
-    parts = {"train": (train, cut), "validation": (validation, cut_too)}
-    facts: dict[str, Any] = {"head": list(heads)}
-    for part, (examples, short) in parts.items():
-        lengths = [len(example.ids) for example in examples]
-        positive = sum(example.label > MIDDLE for example in examples)
-        more = {"median": median(lengths), "most": max(lengths)} if lengths else {}
-        facts[part] = {
-            **read[part].facts, "examples": len(examples), "positive": positive,
-            "tokens": {"all": sum(lengths), **more}, "cut": short,
-        }  # fmt: skip
-    return facts
+def _facts(read: Read[Score], examples: Sequence[Example], cut: dict[str, int]) -> dict[str, Any]:
+    return {
+        **read.facts, "examples": len(examples), "cut": cut,
+        "positive": sum(example.label > MIDDLE for example in examples),
+        "tokens": length_facts([len(example.ids) for example in examples]),
+    }  # fmt: skip
 
 
-def _notes(read: dict[str, Read[Score]], cut: dict[str, int], longest: int) -> tuple[str, ...]:
+def _notes(read: Mapping[Part, Read[Score]], cut: dict[str, int], longest: int) -> tuple[str, ...]:
     notes = []
     if cut["examples"]:
         notes.append(
             f"{cut['examples']} of {len(read['train'].records)} records were longer than {longest} "
             f"tokens; {cut['tokens']} tokens were cut from their longest fields."
         )
-    seen = {fields_text(record.fields) for record in read["train"].records}
-    same = sum(fields_text(record.fields) in seen for record in read["validation"].records)
-    if same:
-        notes.append(
-            f"{same} of {len(read['validation'].records)} validation records stand word for word "
-            "in what is learnt from; their scores are no evidence."
-        )
-    return tuple(notes)
+    texts = {part: [fields_text(r.fields) for r in one.records] for part, one in read.items()}
+    return (*notes, *told_twice(texts["train"], texts["validation"]))

@@ -1,0 +1,149 @@
+"""What pairs of texts teach a SentenceTransformer: the losses of sentence-transformers, and when.
+
+``cosine`` is a mean over pairs and takes any. ``ranking`` (CoSENT) orders the pairs of a batch: one
+of equal labels has no order and teaches nothing. ``negatives`` (in-batch negatives) takes every
+other pair of a batch for a wrong one, so pairs that share a text must not stand in one batch: they
+are put into groups of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from loragraft.training.job import Batch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+LossName = Literal["cosine", "ranking", "negatives"]
+POSITIVE = 0.5
+"""Labels above it count as pairs that belong together, for ``negatives``."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two texts and how alike they are, -1 to 1."""
+
+    id: str
+    a: str
+    b: str
+    label: float
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """What stands before a question (the first text) and before a document (the second)."""
+
+    a: str = ""
+    b: str = ""
+
+
+def features(model: Any, texts: Sequence[str], prompt: str = "") -> dict[str, Any]:  # noqa: ANN401
+    """Return what a SentenceTransformer is given for texts; cut at its longest sequence."""
+    preprocess = getattr(model, "preprocess", None)
+    if preprocess is not None:
+        found: dict[str, Any] = preprocess(list(texts), prompt=prompt or None)
+        return found
+    found = model.tokenize([prompt + text for text in texts])
+    return found
+
+
+def make_collate(
+    model: Any,  # noqa: ANN401 - a SentenceTransformer
+    loss: LossName,
+    prompts: Prompts,
+) -> Callable[[Sequence[Pair]], Batch]:
+    """Return the function that makes a batch: its pairs in one or more groups."""
+
+    def collate(pairs: Sequence[Pair]) -> Batch:
+        import torch
+
+        groups = apart(pairs) if loss == "negatives" else [list(pairs)]
+        return {
+            "groups": [
+                {
+                    "a": features(model, [pair.a for pair in group], prompts.a),
+                    "b": features(model, [pair.b for pair in group], prompts.b),
+                    "labels": torch.tensor([pair.label for pair in group], dtype=torch.float32),
+                }
+                for group in groups
+            ]
+        }
+
+    return collate
+
+
+def apart(pairs: Sequence[Pair]) -> list[list[Pair]]:
+    """Return pairs in as few groups as come by taking the first that fits: no text stands twice.
+
+    >>> [len(group) for group in apart([Pair("1", "q", "x", 1), Pair("2", "q", "y", 1)])]
+    [1, 1]
+    """
+    groups: list[tuple[list[Pair], set[str]]] = []
+    for pair in pairs:
+        texts = {pair.a, pair.b}
+        for group, held in groups:
+            if not texts & held:
+                group.append(pair)
+                held |= texts
+                break
+        else:
+            groups.append(([pair], texts))
+    return [group for group, _ in groups]
+
+
+def make_loss(model: Any, loss: LossName) -> Callable[[Any, Batch], Tensor]:  # noqa: ANN401
+    """Return the function that sums a batch's loss; see :func:`counted`.
+
+    Args:
+        model: The SentenceTransformer around what is trained.
+        loss: Which.
+    """
+    from sentence_transformers import losses
+
+    kinds = {
+        "cosine": losses.CosineSimilarityLoss,
+        "ranking": losses.CoSENTLoss,
+        "negatives": losses.MultipleNegativesRankingLoss,
+    }
+    mean: Any = kinds[loss](model)
+
+    def summed(trained: Any, batch: Batch) -> Tensor:  # noqa: ANN401
+        device = next(trained.parameters()).device
+        for module in list(model)[1:]:  # the runner moves the encoder only
+            module.to(device)
+        parts = [
+            mean([dict(group["a"]), dict(group["b"])], group["labels"]) * counted(group, loss)
+            for group in batch["groups"]
+        ]
+        total: Tensor = sum(parts[1:], parts[0])
+        return total
+
+    return summed
+
+
+def make_count(loss: LossName) -> Callable[[Batch], int]:
+    """Return the function that counts the pairs of a batch that teach something."""
+
+    def count(batch: Batch) -> int:
+        return sum(counted(group, loss) for group in batch["groups"])
+
+    return count
+
+
+def counted(group: Batch, loss: LossName) -> int:
+    """Return of how many pairs a group's loss is the mean; 0 where it has nothing to compare."""
+    labels = group["labels"]
+    if loss == "negatives" and len(labels) < 2:
+        return 0
+    if loss == "ranking" and bool((labels == labels[0]).all()):
+        return 0
+    return len(labels)
+
+
+def count_tokens(batch: Batch) -> int:
+    """Return how many tokens of a batch go through the model."""
+    masks = [group[side]["attention_mask"] for group in batch["groups"] for side in ("a", "b")]
+    return int(sum(int(mask.sum()) for mask in masks))
