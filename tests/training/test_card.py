@@ -29,13 +29,14 @@ def a_log(answer: str = "So.") -> TrainingLog:
 
 
 METADATA = {
-    "dataset_tag": "science", "split_seed": 7, "dataset": {"train": 1234, "validation": 45},
+    "dataset_tag": "science", "split_seed": 7, 
+    "dataset": {"train": {"examples": 1234}, "validation": {"examples": 45}},
     "training_runtime": {"seconds": 61.5, "threads": 2, "hardware": {"machine": "x86_64"},
                          "versions": {"torch": "2.13"}},
     "evaluation_summary": {"validation_loss_before": 3.25, "chosen_step": 10,
                            "metrics": {"roc_auc": 0.5},
-                           "relative_change_of_weights": {"least": 0.01, "mean": 0.02,
-                                                          "most": 0.03}},
+                           "relative_change_of_weights": {"min": 0.01, "mean": 0.02,
+                                                          "max": 0.03}},
     "verification": {"verdict": "pass"},
 }  # fmt: skip
 

@@ -92,9 +92,9 @@ def _data(config: TrainConfig, metadata: Mapping[str, Any]) -> str:
     tag = metadata.get("dataset_tag") or config.data.tag
     found = _inner(metadata, "dataset")
     counts = [
-        f"{found[name]:,} {words}"
+        f"{examples:,} {words}"
         for name, words in (("train", "for training"), ("validation", "for validation"))
-        if isinstance(found.get(name), int)
+        if isinstance(examples := _inner(found, name).get("examples"), int)
     ]
     name = f"split {tag}" if tag else "files"
     return f"{name}: {', '.join(counts)}" if counts else name
@@ -142,7 +142,7 @@ def _course(config: TrainConfig, log: TrainingLog, metadata: Mapping[str, Any]) 
 
 def _change(value: object) -> str:
     if isinstance(value, Mapping):
-        least, mean, most = (_number(value.get(key)) for key in ("least", "mean", "most"))
+        least, mean, most = (_number(value.get(key)) for key in ("min", "mean", "max"))
         return f"{mean} ({least} to {most})" if mean else ""
     return _number(value)
 
