@@ -141,7 +141,9 @@ def test_what_does_not_fit_is_dropped_and_counted() -> None:
     long = exchange("long", QUESTION * 50, ANSWER, "conversation")
     encoded = encode(chat, [long, short], 60)
     assert [example.id for example in encoded.examples] == ["short"]
-    assert dict(encoded.dropped) == {"longer than 60 tokens with its question alone": 1}
+    assert dict(encoded.dropped) == {
+        "answers left out: longer than 60 tokens with the question alone": 1
+    }
     assert encoded.dropped_ids == ("long",)
     lengths = encoded.lengths
     assert lengths.examples == 1

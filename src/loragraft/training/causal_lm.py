@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loragraft.artifact.progress import Progress
+from loragraft.dataset.split.seed import rank
 from loragraft.errors import InputError
 from loragraft.training.chat_format import ChatFormat
 from loragraft.training.config import TrainConfig
 from loragraft.training.conversations import Conversation, Read, read_conversations
 from loragraft.training.encoding import IGNORED, Encoded, Example, collate, encode
 from loragraft.training.job import Batch, Job
-from loragraft.training.rows import Part, rank
+from loragraft.training.rows import Part
 
 if TYPE_CHECKING:
     from torch import Tensor

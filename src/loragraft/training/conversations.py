@@ -13,6 +13,7 @@ from loragraft.errors import InputError
 from loragraft.training.chat_format import ChatFormat
 from loragraft.training.config import TrainConfig
 from loragraft.training.rows import DataFile, Messages, Part, read_rows
+from loragraft.training.scoring import fields_text
 
 Mode = Literal["closed-book", "passages", "conversation"]
 SCORE_QUESTION = "Answer with one number from 0 to 1."
@@ -104,7 +105,7 @@ def read_conversations(
     rows = read_rows(config.data, part, config.seed)
     tally = Tally()
     if rows.unused:
-        tally.left_out[f"more than data.max_{part} wants"] = rows.unused
+        tally.left_out[f"rows left out: data.max_{part} wants no more"] = rows.unused
     asked = _questions(config, [row for row in rows.rows if isinstance(row, Qa)], chat, tally)
     made: list[tuple[str, Conversation]] = []
     for row in rows.rows:
@@ -143,7 +144,7 @@ def _other(row: Messages | Score | Reply | Embedding, tally: Tally) -> Conversat
     if isinstance(row, Messages):
         return Conversation(row.id, row.turns, row.learnt, "conversation")
     if isinstance(row, Embedding):
-        tally.left_out["of the kind embedding, which task: embedding trains on"] += 1
+        tally.left_out["rows left out: the kind embedding is for task: embedding"] += 1
         return None
     prompt = row.prompt if isinstance(row, Reply) else score_prompt(row)
     return exchange(row.id, prompt, answered(row)[0], "conversation")
@@ -160,20 +161,7 @@ def exchange(name: str, prompt: str, answer: str, mode: Mode) -> Conversation:
 
 def score_prompt(record: Score) -> str:
     """Return the parts of a score record, each under its name, and what to answer."""
-    return f"{fields_text(record)}\n\n{SCORE_QUESTION}"
-
-
-def fields_text(record: Score) -> str:
-    """Return the parts of a score record, each under its name: a text, or a list of them."""
-    parts: list[str] = []
-    for name, value in record.fields.items():
-        title = name.replace("_", " ").strip()
-        title = title[:1].upper() + title[1:]
-        if isinstance(value, str):
-            parts.append(f"{title}: {value}")
-        else:
-            parts.append("\n".join([f"{title}:", *(f"- {item}" for item in value)]))
-    return "\n".join(parts)
+    return f"{fields_text(record.fields)}\n\n{SCORE_QUESTION}"
 
 
 def _with_system(conversation: Conversation, system: str | None) -> Conversation:

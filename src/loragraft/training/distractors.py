@@ -12,10 +12,10 @@ from random import Random
 from typing import NamedTuple
 
 from loragraft.dataset.records import Qa
+from loragraft.dataset.split.seed import rank
 from loragraft.rag.chunking.chunk import embedded_text
 from loragraft.training.config import PromptConfig
 from loragraft.training.library import Gold, Library
-from loragraft.training.rows import rank
 from loragraft.training.sentences import holds, telling
 
 LOOKED_AT = 50
@@ -41,7 +41,7 @@ def choose(library: Library, record: Qa, gold: Gold, prompt: PromptConfig, seed:
         prompt: How many, and how many of them are like the question.
         seed: Decides together with the record's id.
     """
-    draw = Random(rank(seed, "passages", record.id))
+    draw = Random(int.from_bytes(rank(seed, "passages", record.id), "big"))
     fewest, most = prompt.passages
     count = max(0, fewest + int(draw.random() * (most - fewest + 1)) - len(gold.chunks))
     hard = int(prompt.hard_distractors * count + draw.random())

@@ -152,7 +152,9 @@ class _Encoder:
             messages = conversation.messages[: learnt[-1] + 1]
             start, pair = self._fitting(messages, learnt)
             if pair is None:
-                self.dropped[f"longer than {self._most} tokens with its question alone"] += 1
+                self.dropped[
+                    f"answers left out: longer than {self._most} tokens with the question alone"
+                ] += 1
                 self.named.append(conversation.id)
                 learnt = learnt[:-1]
                 continue

@@ -19,11 +19,11 @@ from loragraft.rag.records import Chunk, Document, Skipped
 from loragraft.rag.search.lexical import LexicalSearch, write_lexical
 from loragraft.training.sentences import gold_sentence, holds
 
-NO_EVIDENCE = "without evidence"
-UNKNOWN = "with evidence in a document that the corpus lacks"
-OUTSIDE = "with evidence beyond the end of its document"
-DIVIDED = "with evidence that lies across two passages"
-WHOLE = "with a whole document as evidence, no single passage of which holds the answer"
+NO_EVIDENCE = "no evidence"
+UNKNOWN = "their evidence is in a document that the corpus lacks"
+OUTSIDE = "their evidence lies beyond the end of its document"
+DIVIDED = "their evidence lies across two passages"
+WHOLE = "their evidence is a whole document, and the answer does not stand in exactly one passage"
 
 
 class BaseTokens:

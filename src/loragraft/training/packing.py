@@ -11,8 +11,8 @@ from bisect import bisect_left, insort
 from collections.abc import Sequence
 from itertools import chain
 
+from loragraft.dataset.split.seed import rank
 from loragraft.training.encoding import Example
-from loragraft.training.rows import rank
 
 
 def pack(examples: Sequence[Example], max_length: int, seed: int) -> list[Example]:

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 from loragraft.dataset.records import Qa
+from loragraft.dataset.split.seed import rank
 from loragraft.engine.protocol import Message
 from loragraft.errors import InputError
 from loragraft.rag.answering.citations import cited, fabricated, parse_citations
@@ -19,17 +20,16 @@ from loragraft.training.config import TrainConfig
 from loragraft.training.conversations import Conversation, Tally, exchange
 from loragraft.training.distractors import choose
 from loragraft.training.library import Gold, Library, open_library
-from loragraft.training.rows import rank
 from loragraft.training.sentences import bare, with_citation
 
 ROOM = 8
 """Tokens kept free for a turn's end and what a template writes around it."""
 
-BARE = "answered in bare words, not in a sentence of the evidence"
-NO_ROOM = "distractors left out, to fit into optimiser.max_length"
-FEW = "asked with fewer passages than drawn: the corpus has no others that are fit"
-MISREAD = "whose answer reads as if it cited another passage"
-NOT_READ = "documents of the corpus that cannot be read"
+BARE = "answered in bare words: no sentence of the evidence holds the answer"
+NO_ROOM = "distractors left out: no room in optimiser.max_length"
+FEW = "asked with fewer passages than drawn: the corpus has no more that do not answer"
+MISREAD = "questions left out: the answer reads as if it cited another passage"
+NOT_READ = "documents of the corpus left out: they cannot be read"
 
 
 def ask_questions(
@@ -83,10 +83,10 @@ class _Asker:
             gold = golds[record.id]
             if record.id in alone:
                 if gold.problem is not None and self.config.prompt.closed_book < 1:
-                    self.tally.notes[f"asked closed-book: {gold.problem}"] += 1
+                    self.tally.notes[f"questions asked closed-book: {gold.problem}"] += 1
                 yield exchange(record.id, record.question, self._words(record, gold), "closed-book")
             elif gold.problem is not None:
-                self.tally.left_out[gold.problem] += 1
+                self.tally.left_out[f"questions left out: {gold.problem}"] += 1
             else:
                 found = self._with_passages(record, gold)
                 if found is not None:

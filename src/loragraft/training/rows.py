@@ -14,6 +14,7 @@ from loragraft.artifact.hashing import sha256_file
 from loragraft.artifact.jsonl import read_jsonl
 from loragraft.dataset.records import LONGEST_ID, TaskRecord, parse_record
 from loragraft.dataset.split.load import load_split
+from loragraft.dataset.split.seed import rank
 from loragraft.engine.protocol import Message
 from loragraft.errors import InputError
 from loragraft.training.config import DataConfig
@@ -80,12 +81,6 @@ class Rows:
     rows: tuple[Row, ...]
     unused: int = 0
     split_seed: int | None = None
-
-
-def rank(seed: int, *names: object) -> int:
-    """Return a number that decides without luck of order: the same for the same names."""
-    text = json.dumps([seed, *map(str, names)])
-    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "replace")).digest()[:8], "big")
 
 
 def read_rows(data: DataConfig, part: Part, seed: int) -> Rows:
