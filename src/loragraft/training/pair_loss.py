@@ -101,8 +101,7 @@ def make_loss(model: Any, loss: LossName) -> Callable[[Any, Batch], Tensor]:  # 
         model: The SentenceTransformer around what is trained.
         loss: Which.
     """
-    from sentence_transformers import losses
-
+    losses = _their_losses()
     kinds = {
         "cosine": losses.CosineSimilarityLoss,
         "ranking": losses.CoSENTLoss,
@@ -122,6 +121,16 @@ def make_loss(model: Any, loss: LossName) -> Callable[[Any, Batch], Tensor]:  # 
         return total
 
     return summed
+
+
+def _their_losses() -> Any:  # noqa: ANN401 - a module
+    """Return sentence-transformers' module of losses, which version 5.4 has moved."""
+    from importlib import import_module
+
+    try:
+        return import_module("sentence_transformers.sentence_transformer.losses")
+    except ModuleNotFoundError:
+        return import_module("sentence_transformers.losses")
 
 
 def make_count(loss: LossName) -> Callable[[Batch], int]:
