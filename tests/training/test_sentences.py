@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from loragraft.rag.answering.citations import parse_citations
-from loragraft.training.sentences import bare, gold_sentence, holds, with_citation
+from loragraft.training.sentences import answer_first, bare, gold_sentence, holds, with_citation
 
 TEXT = (
     "Abstract\n\nGlue was made. It set at 6.0 °C. Ovens broke. Ageing took 16.0 days, "
@@ -30,10 +30,36 @@ def test_the_sentence_around_the_answer_is_taken() -> None:
 def test_a_sentence_without_the_answer_is_not_taken() -> None:
     assert sentence("Peel was 6.05 N on brass", "6.0") is None
     assert sentence("Ageing took 16.0 days", "6.0") is None
-    assert sentence("no primer was used", "no") is None
     assert sentence("Glue was made", "brass") is None
     long = "word " * 200 + "glue."
     assert gold_sentence(long, 0, len(long), ["glue"]) is None
+
+
+def test_the_sentence_of_a_verdict_is_the_evidence() -> None:
+    assert sentence("no primer was used", "yes") == (
+        "Peel was 6.05 N on brass, and no primer was used!"
+    )
+    assert sentence("Glue was made.", "no") == "Glue was made."
+    assert sentence("Glue was made. It set", "no") is None
+    assert sentence(TEXT, "no") is None
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "expected"),
+    [("Was glue made?", "yes", "Yes: the glue was made in June."),
+     ("Was it in May or June?", "June", "June: the glue was made in June."),
+     ("Which month was it?", "June", "The glue was made in June."),
+     ("Glue or paint?", "glue", "Glue: the glue was made in June.")],
+)  # fmt: skip
+def test_the_answer_comes_first_where_it_could_be_overlooked(
+    question: str, answer: str, expected: str
+) -> None:
+    assert answer_first(question, [answer], "The glue was made in June.") == expected
+
+
+def test_names_keep_their_capital_behind_a_colon() -> None:
+    found = answer_first("Tavvol or Lintrol?", ["Tavvol"], "Tavvol set first.")
+    assert found == "Tavvol: Tavvol set first."
 
 
 @pytest.mark.parametrize(

@@ -29,12 +29,19 @@ class Conversation:
         messages: The turns, a learnt one of the assistant's last.
         learnt: Indices of the turns that count in the loss, rising.
         mode: ``closed-book`` and ``passages`` for questions, ``conversation`` for the rest.
+        bare: The question without its passages, where it has some.
     """
 
     id: str
     messages: tuple[Message, ...]
     learnt: tuple[int, ...]
     mode: Mode
+    bare: str | None = None
+
+    @property
+    def asked(self) -> str:
+        """What a person asked: the question without passages."""
+        return self.question if self.bare is None else self.bare
 
     @property
     def question(self) -> str:
@@ -150,13 +157,15 @@ def _other(row: Messages | Score | Reply | Embedding, tally: Tally) -> Conversat
     return exchange(row.id, prompt, answered(row)[0], "conversation")
 
 
-def exchange(name: str, prompt: str, answer: str, mode: Mode) -> Conversation:
+def exchange(
+    name: str, prompt: str, answer: str, mode: Mode, bare: str | None = None
+) -> Conversation:
     """Return a conversation of one question and its answer."""
     turns: tuple[Message, ...] = (
         {"role": "user", "content": prompt},
         {"role": "assistant", "content": answer},
     )
-    return Conversation(name, turns, (1,), mode)
+    return Conversation(name, turns, (1,), mode, bare)
 
 
 def score_prompt(record: Score) -> str:
@@ -174,4 +183,5 @@ def _with_system(conversation: Conversation, system: str | None) -> Conversation
         ({"role": "system", "content": system}, *conversation.messages),
         tuple(at + 1 for at in conversation.learnt),
         conversation.mode,
+        conversation.bare,
     )

@@ -20,12 +20,14 @@ from loragraft.training.config import TrainConfig
 from loragraft.training.conversations import Conversation, Tally, exchange
 from loragraft.training.distractors import choose
 from loragraft.training.library import Gold, Library, open_library
-from loragraft.training.sentences import bare, with_citation
+from loragraft.training.sentences import answer_first, bare, with_citation
 
 ROOM = 8
 """Tokens kept free for a turn's end and what a template writes around it."""
 
-BARE = "answered in bare words: no sentence of the evidence holds the answer"
+COMPARISON = "comparison"
+"""Task type of questions for the most or the least of several things."""
+BARE = "answered in bare words: no sentence of the evidence says it"
 NO_ROOM = "distractors left out: no room in optimiser.max_length"
 FEW = "asked with fewer passages than drawn: the corpus has no more that do not answer"
 MISREAD = "questions left out: the answer reads as if it cited another passage"
@@ -106,7 +108,8 @@ class _Asker:
 
     def _words(self, record: Qa, gold: Gold) -> str:
         if self.config.prompt.sentence and gold.sentence is not None:
-            return gold.sentence
+            compares = record.task_type == COMPARISON
+            return answer_first(record.question, record.answers, gold.sentence, compares=compares)
         if self.config.prompt.sentence:
             self.tally.notes[BARE] += 1
         return bare(record.answers[0])
@@ -125,7 +128,7 @@ class _Asker:
             if not _cites(answer, shown, numbers, record.question):
                 self.tally.left_out[MISREAD] += 1
                 return None
-        return exchange(record.id, content, answer, "passages")
+        return exchange(record.id, content, answer, "passages", record.question)
 
     def _fitted(
         self, question: str, chosen: list[int], gold: Gold, answer: str

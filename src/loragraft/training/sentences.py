@@ -13,6 +13,13 @@ LONGEST = 400
 """Characters of a sentence; what is longer is a list or a table, and no answer."""
 VERDICTS = frozenset(("yes", "no", "true", "false"))
 """Answers that stand in a sentence by chance only: "no" in "no primer was used"."""
+_FUNCTION_WORDS = """
+    a after all an another as at before both by during each for from her his if in it its many
+    most no none nothing of on one our she some that the their there these they this those to
+    under until we what when where which while who with without
+"""
+SMALL = frozenset(_FUNCTION_WORDS.split())
+"""First words of sentences that begin with a small letter behind a colon: no names among them."""
 _PARAGRAPHS = re.compile(r"\n[ \t]*\n")
 _MARKS = ".!?。！？…"  # noqa: RUF001
 
@@ -28,19 +35,22 @@ def telling(answers: Sequence[str]) -> list[str]:
 
 
 def gold_sentence(text: str, start: int, stop: int, answers: Sequence[str]) -> str | None:
-    """Return the sentence that holds an answer within a span of a document.
+    """Return the sentence that answers, within a span of a document.
 
     Args:
         text: The document's.
         start: First character of the evidence.
         stop: One past its last.
-        answers: Those that count as right; the first that is found decides.
+        answers: Those that count as right; the first that is found decides. Where they are
+            verdicts the evidence itself must be a sentence, or a part of one.
 
     Returns:
         One line, or None: no answer stands there, or the sentence is too long.
     """
-    if len(telling(answers)) < len(answers):
-        return None
+    if is_verdict(answers):
+        first, last = _sentence(text, start, (start, stop))
+        found = " ".join(text[first:last].split())
+        return found if stop <= last and len(found) <= LONGEST else None
     for answer in answers:
         at = _find(text[start:stop], answer)
         if at is not None:
@@ -50,16 +60,51 @@ def gold_sentence(text: str, start: int, stop: int, answers: Sequence[str]) -> s
     return None
 
 
-def bare(answer: str) -> str:
-    """Return an answer as a sentence: a capital first unless its first word has one, a full stop.
+def is_verdict(answers: Sequence[str]) -> bool:
+    """Tell whether a question is answered by yes or no."""
+    return len(telling(answers)) < len(answers)
 
-    "pH 7" and "µm" stay as they are.
+
+def answer_first(
+    question: str, answers: Sequence[str], sentence: str, *, compares: bool = False
+) -> str:
+    """Return a sentence, behind the answer itself where that could be overlooked in it.
+
+    A verdict does not stand in the sentence at all; of things that the question names, the
+    sentence mostly names the others too.
+
+    Args:
+        question: As it is asked.
+        answers: Those that count as right, the best one first.
+        sentence: That answers.
+        compares: Whether the sentence names several things though the question names none.
+    """
+    named = next((answer for answer in answers if holds(question, [answer])), None)
+    lead = answers[0] if compares or is_verdict(answers) else named
+    if lead is None:
+        return sentence
+    first = sentence.split(" ", 1)[0]
+    if first.casefold() in SMALL:
+        sentence = sentence[0].lower() + sentence[1:]
+    return f"{capital(lead).rstrip(_MARKS)}: {sentence}"
+
+
+def bare(answer: str) -> str:
+    """Return an answer as a sentence of its own."""
+    text = capital(answer)
+    return text if text[-1:] in _MARKS else f"{text}."
+
+
+def capital(answer: str) -> str:
+    """Return an answer in one line with a capital first, unless its first word has one.
+
+    "pH 7" and "m/s" stay as they are.
     """
     text = " ".join(answer.split())
     word = re.match(r"[^\W\d_]+", text)
     if word is not None and len(word[0]) > 1 and word[0].islower() and word[0].isascii():
         text = text[0].upper() + text[1:]
-    return text if text[-1:] in _MARKS else f"{text}."
+    return text
 
 
 def with_citation(sentence: str, numbers: Sequence[int]) -> str:
