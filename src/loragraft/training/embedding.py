@@ -25,6 +25,7 @@ from loragraft.adapter.embedder import (
 from loragraft.adapter.peft_loading import quiet
 from loragraft.artifact.progress import Progress
 from loragraft.dataset.records import Embedding
+from loragraft.dataset.split.seed import rank
 from loragraft.embedding.sentence_transformer import model_prompts
 from loragraft.embedding.spec import EmbedderSpec
 from loragraft.errors import (
@@ -51,7 +52,7 @@ from loragraft.training.pair_loss import (
     make_loss,
 )
 from loragraft.training.records import Read, data_facts, read_parts
-from loragraft.training.rows import Part, rank
+from loragraft.training.rows import Part
 from loragraft.training.saving import save_adapter
 from loragraft.training.scoring import known, spearman
 from loragraft.training.targets import linear_modules

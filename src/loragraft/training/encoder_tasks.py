@@ -7,9 +7,9 @@ from statistics import median
 from typing import Any
 
 from loragraft.dataset.records import TaskRecord
+from loragraft.dataset.split.seed import rank
 from loragraft.errors import InputError
 from loragraft.training.config import TrainConfig
-from loragraft.training.rows import rank
 
 
 def refuse_foreign(config: TrainConfig) -> None:
