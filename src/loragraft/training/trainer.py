@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
 
 TRAINED_NAME = "trained.safetensors"
 SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
-LITTLE_SPACE = 8 * 1024 * 1024
-"""Bytes below which a failed write of torch, which says nothing of why, is a full disk's."""
 
 
 class Shuffled(Sampler[list[int]]):
@@ -338,7 +337,7 @@ def _explain_torch(folder: Path) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if "PytorchStreamWriter" not in str(error) and "write" not in str(error):
+        if not _is_writers(error):
             raise
         free = 0
         with suppress(OSError):
@@ -347,6 +346,12 @@ def _explain_torch(folder: Path) -> Iterator[None]:
             f"A checkpoint could not be written into {folder}, which has {free:,} bytes free. "
             "Free some room and run the same command again: it goes on from the last checkpoint."
         ) from error
+
+
+def _is_writers(error: RuntimeError) -> bool:
+    """Whether an error is from where torch writes files; their words are of many kinds."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return any(Path(frame.filename).name == "serialization.py" for frame in frames)
 
 
 @contextmanager
