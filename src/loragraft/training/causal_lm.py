@@ -151,8 +151,19 @@ def _side(config: TrainConfig, part: Part, chat: ChatFormat) -> Side:
     return Side({one.id: one for one in conversations}, read, encoded)
 
 
-def build_causal_lm(config: TrainConfig, base: Path, progress: Progress) -> Job:
+def build_causal_lm(
+    config: TrainConfig,
+    base: Path,
+    progress: Progress,
+    read: Callable[[TrainConfig, Path, Progress], CausalData] = read_causal_data,
+) -> Job:
     """Read the data, and load the base with a fresh adapter.
+
+    Args:
+        config: The run's.
+        base: The base's folder.
+        progress: Who wants to know how far it is.
+        read: Reads the data; several runs of the same data may share what was read.
 
     Raises:
         InputError: As :func:`read_causal_data`; if the base lacks a module that is adapted.
@@ -162,7 +173,7 @@ def build_causal_lm(config: TrainConfig, base: Path, progress: Progress) -> Job:
     from loragraft.training.saving import save_adapter
 
     require_training(config)
-    data = read_causal_data(config, base, progress)
+    data = read(config, base, progress)
     progress.begin("Loading the base", 0)
     model, tokenizer = load_causal(config, base)
     progress.end()

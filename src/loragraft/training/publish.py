@@ -149,7 +149,15 @@ def promote(staging: Path) -> None:
 def describe(trained: Trained, findings: Sequence[Finding]) -> dict[str, Any]:
     """Return the metadata of a run."""
     config, facts = trained.config, trained.job.facts
-    told = ("train", "validation", "rows", "trained_parameters", "parameters", "before")
+    told = (
+        "examples_sha256",
+        "train",
+        "validation",
+        "rows",
+        "trained_parameters",
+        "parameters",
+        "before",
+    )
     return {
         "kind": KIND,
         "experiment_id": config.experiment_id,

@@ -27,7 +27,7 @@ FOLDER = "checkpoints"
 PREFIX = "checkpoint-"
 STATE_NAME = "trainer_state.json"
 """The Trainer's."""
-_NO_MATTER = ("experiment_id", "description", "reporters", "grid")
+NO_MATTER = ("experiment_id", "description", "reporters", "grid")
 """Keys of a configuration that change nothing of what is trained."""
 
 
@@ -44,7 +44,7 @@ def run_parts(config: TrainConfig, facts: Mapping[str, Any], base: Mapping[str, 
     Returns:
         A JSON object of three hashes.
     """
-    values = config.model_dump(mode="json", exclude=set(_NO_MATTER) | {"data"})
+    values = config.model_dump(mode="json", exclude=set(NO_MATTER) | {"data"})
     data = {key: facts.get(key) for key in ("files", "examples_sha256")}
     limits = config.data.model_dump(include={"max_train", "max_validation"})
     parts = {
