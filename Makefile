@@ -19,7 +19,7 @@ READY := $(VENV)/.ready
 
 EXPORTS := outputs/exports
 ADAPTER := examples/smollm2-lora
-TUNED := smollm2-field-notes
+TUNED := smollm2-science
 BASE := smollm2-base
 QUANT := Q4_K_M
 QUESTION := What is a lighthouse?
@@ -71,6 +71,7 @@ bench: $(READY)
 	$(PY) benchmarks/export.py
 	$(PY) benchmarks/rag.py
 	$(PY) benchmarks/dataset.py
+	$(PY) benchmarks/train.py
 
 clean:
 	rm -rf $(VENV) outputs build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -43,6 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
         HF_HUB_OFFLINE="1",
         LORAGRAFT_CACHE=str(home / "cache"),
         LORAGRAFT_STATE=str(home / "state"),
+        MPLCONFIGDIR=str(home / "matplotlib"),
         TOKENIZERS_PARALLELISM="false",
     )
 

@@ -181,7 +181,7 @@ def test_a_healthy_adapter_is_silent(strict: bool, tmp_path: Path) -> None:
 def test_the_real_example_is_silent(example_adapter: Path, smollm2_checkpoint: Path) -> None:
     request = VerifyRequest(
         example_adapter, smollm2_checkpoint, "HuggingFaceTB/SmolLM2-135M-Instruct",
-        "smollm2-135m-field-notes", strict=True,
+        "smollm2-135m-science", strict=True,
     )  # fmt: skip
     report = verify_adapter(request)
     assert [str(f) for f in report.findings if f.severity is not Severity.PASS] == []
