@@ -268,8 +268,8 @@ class Answers:
         said = self._continue(example.ids[:start])
         ended = bool(said) and said[-1] in self._ends
         kept = said[:-1] if ended else said
-        question = self._data.validation.conversation(example).question
-        return make_sample(example.id, question, expected, self._text(kept), kept, ended=ended)
+        asked = self._data.validation.conversation(example).asked
+        return make_sample(example.id, asked, expected, self._text(kept), kept, ended=ended)
 
     def _text(self, ids: Sequence[int]) -> str:
         return str(self._data.tokenizer.decode(list(ids), skip_special_tokens=True)).strip()
