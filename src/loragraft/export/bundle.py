@@ -88,7 +88,8 @@ def training_facts(folder: Path) -> dict[str, Any]:
     """Return what the adapter's own metadata says of its training, if it has any.
 
     ``dataset_tag``, ``split_seed``, ``hyper_parameters``, ``training_runtime`` and
-    ``evaluation_summary`` travel from the adapter's folder into the bundle.
+    ``evaluation_summary`` travel from the adapter's folder into the bundle. Where it was fetched,
+    they stand in the metadata that it came with.
     """
     keys = ("dataset_tag", "split_seed", "hyper_parameters", "training_runtime",
             "evaluation_summary")  # fmt: skip
@@ -96,6 +97,10 @@ def training_facts(folder: Path) -> dict[str, Any]:
         known = read_metadata(folder)
     except LoragraftError:
         known = {}
+    origin = known.get("origin")
+    upstream = origin.get("upstream_metadata") if isinstance(origin, dict) else None
+    if isinstance(upstream, dict):
+        known = upstream
     return {key: known.get(key) for key in keys}
 
 
