@@ -257,8 +257,8 @@ class _Similarities:
             return None
         questions = self._vectors([record.a for record in together], self.prompts.a)
         found = (questions @ self._vectors(documents, self.prompts.b).T).argmax(axis=1)
-        own = [documents[at] == one.b for at, one in zip(found, together, strict=True)]
-        return sum(own) / len(own)
+        own = [documents[int(at)] == one.b for at, one in zip(found, together, strict=True)]
+        return float(sum(own) / len(own))
 
     def answer(self, index: int) -> Sample | None:
         """Return two texts, their label and their cosine."""
