@@ -200,6 +200,12 @@ def test_a_model_that_could_never_stop_is_refused() -> None:
         encode(ChatFormat(tokenizer), [talk("the", "fox")], LONG)
 
 
+def test_a_conversation_that_the_template_refuses_is_named() -> None:
+    conversation = talk("the", "fox", system="Be brief.")
+    with pytest.raises(TemplateError, match=r"The conversation 'c': the chat template cannot be"):
+        encode(ChatFormat(family_tokenizer("gemma2")), [conversation], LONG)
+
+
 def test_a_prompt_that_opens_thinking_is_closed_by_the_answer() -> None:
     tokenizer = OwnTemplate(OPENS_THINKING)
     (example,) = encode(ChatFormat(tokenizer), [talk("the", "fox")], LONG).examples

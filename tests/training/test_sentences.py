@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from loragraft.rag.answering.citations import parse_citations
 from loragraft.training.sentences import answer_first, bare, gold_sentence, holds, with_citation
@@ -60,6 +62,17 @@ def test_the_answer_comes_first_where_it_could_be_overlooked(
 def test_names_keep_their_capital_behind_a_colon() -> None:
     found = answer_first("Tavvol or Lintrol?", ["Tavvol"], "Tavvol set first.")
     assert found == "Tavvol: Tavvol set first."
+
+
+@given(st.text("aB1 .\n?°", max_size=40), st.data(), st.sampled_from(["yes", "a", "1.1"]))
+def test_any_span_of_any_text_has_a_sentence_or_none(
+    text: str, data: st.DataObject, answer: str
+) -> None:
+    start = data.draw(st.integers(0, len(text)))
+    stop = data.draw(st.integers(start, len(text)))
+    if text[start:stop].strip():
+        found = gold_sentence(text, start, stop, [answer])
+        assert found is None or found in " ".join(text.split())
 
 
 @pytest.mark.parametrize(

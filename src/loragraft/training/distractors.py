@@ -7,7 +7,7 @@ the question. So some are like the question by its words (Zhang et al. 2024, "RA
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from random import Random
 from typing import NamedTuple
 
@@ -45,6 +45,7 @@ def choose(library: Library, record: Qa, gold: Gold, prompt: PromptConfig, seed:
     fewest, most = prompt.passages
     count = max(0, fewest + int(draw.random() * (most - fewest + 1)) - len(gold.chunks))
     hard = int(prompt.hard_distractors * count + draw.random())
+    evidence = library.evidence_texts(record)
     found: list[int] = []
     for wanted, candidates in (
         (hard, iter(library.like(record.question, LOOKED_AT) if hard else ())),
@@ -53,7 +54,7 @@ def choose(library: Library, record: Qa, gold: Gold, prompt: PromptConfig, seed:
         for number in candidates:
             if len(found) >= wanted:
                 break
-            if number not in found and _is_fit(library, number, record, gold):
+            if number not in found and _is_fit(library, number, record, gold, evidence):
                 found.append(number)
     lacking = count - len(found)
     for number in gold.chunks:
@@ -66,11 +67,11 @@ def _drawn(draw: Random, size: int, tries: int) -> Iterator[int]:
         yield int(draw.random() * size)
 
 
-def _is_fit(library: Library, number: int, record: Qa, gold: Gold) -> bool:
+def _is_fit(library: Library, number: int, record: Qa, gold: Gold, evidence: Sequence[str]) -> bool:
     """Tell whether a passage does not answer a question."""
     if number in gold.chunks:
         return False
     text = " ".join(embedded_text(library.chunks[number]).split())
     if holds(text, telling(record.answers)):
         return False
-    return not any(evidence in text for evidence in library.evidence_texts(record))
+    return not any(sentence in text for sentence in evidence)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from loragraft.engine.protocol import Message
-from loragraft.errors import InputError
+from loragraft.errors import InputError, TemplateError
 from loragraft.training.chat_format import ChatFormat, Written
 
 if TYPE_CHECKING:
@@ -140,7 +140,10 @@ class _Encoder:
 
     def examples(self, conversation: Conversation) -> list[Example]:
         """Return the examples of a conversation, in its order."""
-        parts = self._parts(conversation)
+        try:
+            parts = self._parts(conversation)
+        except TemplateError as error:
+            raise TemplateError(f"The conversation {conversation.id!r}: {error}") from None
         if len(parts) == 1 and len(conversation.learnt) == 1:
             return [Example(conversation.id, *parts[0][1])]
         return [Example(f"{conversation.id}#{at}", *pair) for at, pair in parts]

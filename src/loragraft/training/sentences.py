@@ -135,7 +135,7 @@ def _sentence(text: str, at: int, evidence: tuple[int, int]) -> tuple[int, int]:
     last = min((start for start, _ in breaks if start > at), default=len(text))
     borders = {first, *sentence_starts(text, first, last), last}
     start, stop = evidence
-    if first < start and text[:start].rstrip()[-1] in _MARKS:
+    if first < start and text[:start].rstrip()[-1:] in _MARKS:
         borders.add(start)
     if stop < last and text[stop - 1] in _MARKS:
         borders.add(stop)
