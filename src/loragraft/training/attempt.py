@@ -11,6 +11,7 @@ from loragraft.artifact.hash_cache import cached_sha256
 from loragraft.artifact.journal import Journal
 from loragraft.artifact.progress import Progress
 from loragraft.artifact.publish import Staging
+from loragraft.artifact.space import require_disk
 from loragraft.errors import BundleError, CheckpointError, InputError
 from loragraft.training.callbacks import make_callback
 from loragraft.training.config import TrainConfig
@@ -22,6 +23,7 @@ from loragraft.training.publish import Trained, make_draft, promote
 from loragraft.training.reporters import reporting
 from loragraft.training.resume import (
     FOLDER,
+    UNREADABLE,
     State,
     changed_parts,
     read_state,
@@ -33,6 +35,10 @@ from loragraft.training.watch import Watch
 
 COMPLETE = {"complete": True}
 """Entry of the journal once the draft is whole."""
+NUMBER_BYTES = 12
+"""Of a trained number in a checkpoint: itself and Adam's two moments, in float32."""
+FILES_BYTES = 1 << 20
+"""Of what else stands in a checkpoint or beside it."""
 
 
 class Attempt:
@@ -57,7 +63,7 @@ class Attempt:
             raise InputError("The training data are empty; there is nothing to learn.")
         self.config, self.job, self.base = config, job, base
         self._staging, self._progress = staging, progress
-        self._hashes = hash_base(base)
+        self._hashes = hash_base(base, progress)
         self._steps = count_steps(config, len(job.train))
         self._precision = choose_precision(config)
 
@@ -95,16 +101,18 @@ class Attempt:
 
     def _begin_anew_if_changed(self, key: str) -> None:
         changed = changed_parts(self._staging.journal_path, key)
-        if changed:
-            self._progress.note(
-                f"The unfinished run of this name had another {' and another '.join(changed)}: "
-                "training begins anew."
-            )
-            self._staging.discard()
+        if not changed:
+            return
+        had = f"had another {' and another '.join(changed)}"
+        if UNREADABLE in changed:
+            had = "left a journal that cannot be read"
+        self._progress.note(f"The unfinished run of this name {had}: training begins anew.")
+        self._staging.discard()
 
     def _train(self, journal: Journal) -> int:
         """Go on from the last whole checkpoint to a whole draft; return its step."""
         found = whole_checkpoints(self._staging.folder / FOLDER)
+        self._require_disk()
         start = max(found, default=0)
         if start:
             self._progress.note(f"Going on from the checkpoint of step {start} of {self._steps}.")
@@ -118,6 +126,17 @@ class Attempt:
             log = lines.log("stopped-early" if early else "finished", every)
         self._draft(log, state, _seconds(journal))
         return start
+
+    def _require_disk(self) -> None:
+        """Refuse to begin where the checkpoints do not fit.
+
+        Raises:
+            OutOfSpaceError: Naming what is missing.
+        """
+        trained = sum(p.numel() for p in self.job.model.parameters() if p.requires_grad)
+        checkpoint = trained * NUMBER_BYTES + FILES_BYTES
+        count = self.config.evaluation.keep + 2  # the best, and the one that is being written
+        require_disk(self._staging.folder, count * checkpoint, "Training with its checkpoints")
 
     def _over(self, state: State) -> bool:
         return state.step >= self._steps or state.stopped_early(self.config, self._steps)
@@ -163,7 +182,7 @@ class Attempt:
         self._progress.end()
 
 
-def hash_base(folder: Path) -> dict[str, str]:
+def hash_base(folder: Path, progress: Progress) -> dict[str, str]:
     """Return the SHA-256 of a base's weights and configuration, by their path below its folder.
 
     Raises:
@@ -173,7 +192,14 @@ def hash_base(folder: Path) -> dict[str, str]:
     if not weights:
         raise CheckpointError(f"{folder} holds no safetensors files: it is no checkpoint's folder.")
     files = [*weights, *(path for path in (folder / "config.json",) if path.is_file())]
-    return {path.relative_to(folder).as_posix(): cached_sha256(path) for path in files}
+    progress.begin("Hashing the base", sum(path.stat().st_size for path in files))
+    try:
+        return {
+            path.relative_to(folder).as_posix(): cached_sha256(path, on_bytes=progress.advance)
+            for path in files
+        }
+    finally:
+        progress.end()
 
 
 def _seconds(journal: Journal) -> float:

@@ -13,14 +13,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from loragraft import __version__
 from loragraft.adapter.embedder import encoder_folder
 from loragraft.adapter.findings import Finding, Severity, worst
 from loragraft.adapter.verify import VerifyRequest, verify_adapter
-from loragraft.artifact.checksums import write_checksums
+from loragraft.artifact.checksums import CHECKSUMS_NAME, read_checksums, write_checksums
 from loragraft.artifact.files import write_atomically
 from loragraft.artifact.hashing import sha256_file
 from loragraft.artifact.metadata import write_metadata
@@ -130,20 +130,30 @@ def check(trained: Trained, folder: Path) -> tuple[Finding, ...]:
 
 
 def promote(staging: Path) -> None:
-    """Let the draft take the place of all else in the staging folder; may be repeated."""
+    """Let the draft take the place of all else in the staging folder.
+
+    It may be broken off and repeated: the list of checksums says what belongs to the draft, and is
+    moved last.
+    """
     draft = staging / DRAFT
     if not draft.is_dir():
         return
-    kept = {DRAFT, *(path.name for path in draft.iterdir())}
+    listed = read_checksums(draft if (draft / CHECKSUMS_NAME).exists() else staging)
+    names = [*sorted({PurePosixPath(name).parts[0] for name in listed}), CHECKSUMS_NAME]
     for path in staging.iterdir():
-        if path.name not in kept:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    for path in list(draft.iterdir()):
-        target = staging / path.name
-        if target.is_dir():
-            shutil.rmtree(target)
-        os.replace(path, target)
+        if path.name not in {DRAFT, *names}:
+            _delete(path)
+    for name in names:
+        if (draft / name).exists():
+            os.replace(draft / name, staging / name)
     draft.rmdir()
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def describe(trained: Trained, findings: Sequence[Finding]) -> dict[str, Any]:

@@ -25,6 +25,8 @@ from loragraft.training.config import TrainConfig
 
 FOLDER = "checkpoints"
 PREFIX = "checkpoint-"
+UNREADABLE = "journal"
+"""What has changed where nobody can tell what has."""
 STATE_NAME = "trainer_state.json"
 """The Trainer's."""
 NO_MATTER = ("experiment_id", "description", "reporters", "grid")
@@ -69,7 +71,7 @@ def changed_parts(journal: Path, key: str) -> list[str] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return ["journal"]
+        return [UNREADABLE]
 
 
 def seal(checkpoint: Path) -> None:
