@@ -6,6 +6,18 @@ from typing import Protocol
 
 BYTES = "bytes"
 """What a stage counts where it does not say otherwise."""
+MANY_MINUTES = 3 * 24 * 60
+"""From here on a time is told in days."""
+
+
+def format_seconds(seconds: float) -> str:
+    """Spell a time: ``40 s``, ``12 min``, ``3 h 5 min``, ``4 days``."""
+    minutes = round(seconds / 60)
+    if minutes >= MANY_MINUTES:
+        return f"{minutes / 1440:.0f} days"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 class Progress(Protocol):

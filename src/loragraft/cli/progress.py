@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from loragraft.artifact.progress import BYTES, Progress
+from loragraft.artifact.progress import BYTES, Progress, format_seconds
 from loragraft.artifact.space import format_bytes
 
 if TYPE_CHECKING:
@@ -43,14 +43,6 @@ def _done(count: float, total: float | None, unit: str) -> str:
 
 def _rate(speed: float, unit: str) -> str:
     return f"{format_bytes(speed)}/s" if unit == BYTES else f"{speed:,.1f}/s"
-
-
-def format_seconds(seconds: float) -> str:
-    """Spell a time that is left: ``40 s``, ``12 min``, ``3 h 5 min``."""
-    minutes = round(seconds / 60)
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 class LineProgress:

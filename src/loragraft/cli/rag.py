@@ -159,8 +159,8 @@ def _print_skipped(skipped: Sequence[Skipped]) -> None:
 
 def _print_report(report: BuildReport) -> None:
     """Print what a run has done."""
+    from loragraft.artifact.progress import format_seconds
     from loragraft.chat.cleaning import clean
-    from loragraft.cli.progress import format_seconds
     from loragraft.cli.rag_look import search_words
 
     changes = {"new": report.added, "changed": report.changed, "gone": len(report.removed),

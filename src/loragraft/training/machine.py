@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import platform
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -36,13 +37,15 @@ came with compute capability 8.0 (T4: 7.5, P100: 6.0)."""
 
 def this_machine() -> Machine:
     """Describe this machine: its GPU where torch sees one, else its processor."""
+    from loragraft.artifact.space import available_memory
+
+    if importlib.util.find_spec("torch") is None:  # a plan needs none
+        return Machine("this processor", "cpu", False, available_memory())
     import torch
 
     if torch.cuda.is_available():
         free, _ = torch.cuda.mem_get_info()
         return Machine(torch.cuda.get_device_name(), "cuda", _gpu_bfloat16(torch), int(free))
-    from loragraft.artifact.space import available_memory
-
     if torch.backends.mps.is_available():
         return Machine("the GPU of Apple's processor", "mps", False, available_memory())
     return Machine("this processor", "cpu", _cpu_bfloat16(torch), available_memory())
