@@ -73,7 +73,7 @@ def test_a_loss_that_still_falls_is_underfitting() -> None:
     assert "from 2.000 at step 30 to 1.600 at step 40" in advice.because
     assert advice.change.startswith(
         "lora.r 16 -> 32 with lora.alpha 32 -> 64, so that alpha / r stays; "
-        "optimiser.epochs 2 -> 3; and review the data"
+        "optimiser.epochs 2 -> 3; review the data: whether the answers follow from the questions"
     )
 
 
@@ -146,7 +146,8 @@ def test_style_drift(samples: list[Sample], because: str, change: str) -> None:
     assert advice.kind == "style-drift"
     assert because in advice.because
     assert change in advice.change
-    assert advice.because.endswith("(samples of step 40)")
+    assert advice.because.endswith("these are the samples of step 40.")
+    assert advice.words == f"{advice.because} Change: {advice.change}."
 
 
 @pytest.mark.parametrize("samples", [said(*GOOD), said(*GOOD)[:2], said("", "", "")[:2]])
@@ -160,3 +161,11 @@ def test_scores_have_no_length_to_keep_to() -> None:
                for n in range(4)]  # fmt: skip
     log = a_log([2.0, 1.5, 1.3, 1.25], [1.6, 1.4, 1.3, 1.29], samples)
     assert [advice.kind for advice in advise(log, config())] == ["none"]
+
+
+@pytest.mark.parametrize("task", ["sequence-classification", "embedding"])
+def test_answers_that_are_numbers_have_no_style(task: str) -> None:
+    samples = [make_sample(f"q{n}", "A long question.", "0.0", "", (), ended=True)
+               for n in range(4)]  # fmt: skip
+    log = a_log([2.0, 1.5, 1.3, 1.25], [1.6, 1.4, 1.3, 1.29], samples)
+    assert [advice.kind for advice in advise(log, config(task=task))] == ["none"]

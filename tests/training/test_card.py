@@ -99,3 +99,4 @@ def test_each_task_is_used_its_own_way(task: str) -> None:
     card = model_card(config(task=task), a_log(), METADATA)
     assert ("merge-and-quantize" in card) == (task == "causal-lm")
     assert ("merge-embedder" in card) == (task == "embedding")
+    assert ("load_classifier" in card) == (task == "sequence-classification")

@@ -46,6 +46,18 @@ class Advice:
     because: str
     change: str
 
+    @property
+    def words(self) -> str:
+        """Return figures and change as sentences."""
+        return f"{self.because} Change: {self.change}." if self.change else self.because
+
+
+REVIEW = {
+    "causal-lm": "whether the answers follow from the questions",
+    "sequence-classification": "whether the labels follow from the fields",
+    "embedding": "whether the labels say how alike the texts are",
+}
+"""What of each task's data is worth a look where nothing is learnt."""
 
 Rule = Callable[[TrainingLog, TrainConfig], "Advice | None"]
 
@@ -125,7 +137,7 @@ def underfitting(log: TrainingLog, config: TrainConfig) -> Advice | None:
     parts.append(f"optimiser.epochs {epochs:g} -> {epochs + 1:g}")
     if config.optimiser.max_steps is not None:
         parts.append(f"raise optimiser.max_steps, now {config.optimiser.max_steps}")
-    parts.append("and review the data: do the answers follow from the questions?")
+    parts.append(f"review the data: {REVIEW[config.task]}")
     return Advice("underfitting", _sentence(reasons), "; ".join(parts))
 
 
@@ -157,13 +169,15 @@ def _hardly(log: TrainingLog) -> str:
 
 def style_drift(log: TrainingLog, config: TrainConfig) -> Advice | None:
     """Sample answers repeat themselves, or are of another length than the examples' answers."""
+    if config.task != "causal-lm":  # others answer with a number
+        return None
     shown = [e for e in log.evaluations if e.samples and e.step > 0]
     best = None if log.best is None else log.best.step
     judged = next((e for e in shown if e.step == best), shown[-1] if shown else None)
     drift = None if judged is None else find_drift(judged.samples, config.evaluation.sample_tokens)
     if judged is None or drift is None:
         return None
-    because = f"{_sentence(drift.reasons)} (samples of step {judged.step})"
+    because = _sentence((*drift.reasons, f"these are the samples of step {judged.step}"))
     return Advice("style-drift", because, "; ".join(drift.changes))
 
 
@@ -210,4 +224,4 @@ def _rank(lora: LoraSettings, rank: int) -> str:
 
 def _sentence(reasons: list[str] | tuple[str, ...]) -> str:
     text = "; ".join(reasons)
-    return text[:1].upper() + text[1:]
+    return f"{text[:1].upper()}{text[1:]}."

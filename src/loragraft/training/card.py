@@ -10,16 +10,31 @@ from typing import Any
 
 from loragraft.chat.cleaning import clean
 from loragraft.training.advice import Advice, advise
-from loragraft.training.config import TrainConfig
+from loragraft.training.config import Task, TrainConfig
 from loragraft.training.curves import CURVES_NAME
 from loragraft.training.log import LOG_NAME, Sample, TrainingLog
 
-TASK_TAGS = {
+TASK_TAGS: Mapping[Task, str] = {
     "causal-lm": "text-generation",
     "sequence-classification": "text-classification",
     "embedding": "sentence-similarity",
 }
 """The Hub's names of what each task is for."""
+USES: Mapping[Task, tuple[str, ...]] = {
+    "causal-lm": ("loragraft export merge-and-quantize {base} FOLDER",),
+    "sequence-classification": (),
+    "embedding": (
+        "loragraft rag index DOCUMENTS -o INDEX --embedder {base} --embedder-adapter FOLDER",
+        "loragraft adapter merge-embedder {base} FOLDER -o MERGED",
+    ),
+}
+"""What is done with an adapter of each task."""
+CLASSIFY = (
+    "from pathlib import Path",
+    "from loragraft.training.classifier import load_classifier",
+    "",
+    'load_classifier(Path("BASE"), Path("FOLDER")).scores(["TEXT"])',
+)
 SHOWN = 3
 """Samples that a card shows; all stand in the log."""
 LONGEST = 300
@@ -85,7 +100,7 @@ def _training(config: TrainConfig, metadata: Mapping[str, Any]) -> list[str]:
         ("time", _time(runtime)),
         ("computed with", _versions(runtime)),
     ]
-    return ["## Training", "", *_table(("", ""), [row for row in rows if row[1]]), ""]
+    return ["## Training", "", *table(("", ""), [row for row in rows if row[1]]), ""]
 
 
 def _data(config: TrainConfig, metadata: Mapping[str, Any]) -> str:
@@ -130,7 +145,7 @@ def _course(config: TrainConfig, log: TrainingLog, metadata: Mapping[str, Any]) 
         ("adapter verify", _text(_inner(metadata, "verification").get("verdict"))),
     ]
     lines = ["## How it went", "", f"![Curves]({CURVES_NAME})", ""]
-    lines += [*_table(("", ""), [row for row in rows if row[1]]), ""]
+    lines += [*table(("", ""), [row for row in rows if row[1]]), ""]
     if log.status != "finished":
         lines += [f"The run ended as: {log.status}.", ""]
     if log.alarms:
@@ -156,7 +171,7 @@ def _samples(log: TrainingLog, metadata: Mapping[str, Any]) -> list[str]:
     rows = [_sample(sample) for sample in at.samples[:SHOWN]]
     head = ("question", "expected", "answer")
     intro = f"Validation prompts, answered greedily after step {at.step}:"
-    return ["## Samples", "", intro, "", *_table(head, rows), ""]
+    return ["## Samples", "", intro, "", *table(head, rows), ""]
 
 
 def _sample(sample: Sample) -> tuple[str, str, str]:
@@ -164,26 +179,24 @@ def _sample(sample: Sample) -> tuple[str, str, str]:
 
 
 def _advice(advice: Sequence[Advice]) -> list[str]:
-    lines = [
-        f"- {item.kind}: {_plain(item.because)}" + (f" Change: {item.change}." if item.change
-                                                    else "")
-        for item in advice
-    ]  # fmt: skip
+    lines = [f"- {item.kind}: {_plain(item.words)}" for item in advice]
     return ["## For the next run", "", *lines, ""]
 
 
 def _use(config: TrainConfig) -> list[str]:
-    base, folder = shlex.quote(config.base), "FOLDER"
-    commands = [f"loragraft adapter verify {folder} --base {base}"]
-    if config.task == "causal-lm":
-        commands.append(f"loragraft export merge-and-quantize {base} {folder}")
-    elif config.task == "embedding":
-        commands.append(f"loragraft adapter merge-embedder {base} {folder} -o MERGED")
-    checks = "`sha256sum -c checksums.txt` checks the files."
-    return ["## Use it", "", "```", *(clean(line) for line in commands), "```", "", checks]
+    base = shlex.quote(config.base)
+    commands = [
+        f"loragraft adapter verify FOLDER --base {base}",
+        *(line.format(base=base) for line in USES[config.task]),
+    ]
+    lines = ["## Use it", "", "```", *(clean(line) for line in commands), "```", ""]
+    if config.task == "sequence-classification":
+        lines += ["```python", *CLASSIFY, "```", ""]
+    return [*lines, "`sha256sum -c checksums.txt` checks the files."]
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return a table in Markdown whose cells are shown as they are."""
     lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
     return [*lines, *(f"| {' | '.join(_plain(cell) for cell in row)} |" for row in rows)]
 
