@@ -170,7 +170,7 @@ def _open_mlflow(config: TrainConfig, folder: Path, known: str | None) -> str:
     mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT))
     run = _mlflow_run(mlflow, config.experiment_id, known)
     longest = mlflow.utils.validation.MAX_PARAM_VAL_LENGTH
-    mlflow.log_params({k: str(v)[:longest] for k, v in _flat(_settings(config)).items()})
+    mlflow.log_params({k: str(v)[:longest] for k, v in flat(_settings(config)).items()})
     return str(run.info.run_id)
 
 
@@ -205,11 +205,12 @@ def _settings(config: TrainConfig) -> dict[str, Any]:
     return config.model_dump(mode="json", exclude={"data", "description", "grid", "reporters"})
 
 
-def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+def flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Return nested values by their full names: ``lora.r``."""
     found: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
-            found |= _flat(value, f"{before}{name}.")
+            found |= flat(value, f"{before}{name}.")
         else:
             found[before + name] = value
     return found
