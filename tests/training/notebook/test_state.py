@@ -24,13 +24,14 @@ SIZES = {"T4": {"batch": 2, "fits": True}, "P100": {"batch": 4, "fits": True}}
 OWN = {"batch": 1, "fits": True}
 
 
-def checkpoint(outputs: Path, step: int, *, whole: bool = True) -> Path:
+def checkpoint(outputs: Path, step: int, *, whole: bool = True, name: str = "run") -> Path:
     """Leave what a run leaves at a step."""
-    folder = outputs / ".run.staging" / "checkpoints" / f"checkpoint-{step}"
+    staging = outputs / f".{name}.staging"
+    folder = staging / "checkpoints" / f"checkpoint-{step}"
     folder.mkdir(parents=True)
     (folder / "optimizer.pt").write_bytes(bytes([step]) * 5000)
-    (outputs / ".run.journal").write_text("key\n")
-    (outputs / ".run.staging" / "log.jsonl").write_text(f"{step}\n")
+    (outputs / f".{name}.journal").write_text("key\n")
+    (staging / "log.jsonl").write_text(f"{step}\n")
     if whole:
         write_checksums(folder, {})
     return folder

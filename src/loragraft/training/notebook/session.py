@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 INTERRUPTED = 130
 """What ``loragraft`` ends with when it was stopped; the same command goes on."""
+_COLOURS = frozenset(("FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE"))
 _GRACE_SECONDS = 600.0
 """For a checkpoint to be written, on a slow disk, before a run that was stopped is killed."""
 
@@ -26,14 +27,14 @@ def run_command(command: Sequence[str], hours: float | None = None) -> int:
         hours: It is stopped after so many.
 
     Returns:
-        Its exit code.
+        Its exit code; 130 also where it was stopped before it could say so.
     """
     process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env={**os.environ, "PYTHONIOENCODING": "utf-8", "PYTHONUNBUFFERED": "1"},
+        env=_environment(),
         start_new_session=True,
     )
     assert process.stdout is not None
@@ -52,7 +53,14 @@ def run_command(command: Sequence[str], hours: float | None = None) -> int:
             raise
         finally:
             timer.cancel()
-    return process.wait()
+    code = process.wait()
+    return INTERRUPTED if code == -signal.SIGINT else code
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of plain text: Jupyter asks its children for colours."""
+    kept = {name: value for name, value in os.environ.items() if name not in _COLOURS}
+    return {**kept, "PYTHONIOENCODING": "utf-8", "PYTHONUNBUFFERED": "1"}
 
 
 def _interrupt(process: subprocess.Popen[bytes]) -> None:
