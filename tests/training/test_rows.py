@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
+from loragraft.artifact.progress import Silent
 from loragraft.errors import InputError
+from loragraft.training.causal_lm import read_causal_data
 from loragraft.training.config import DataConfig, PromptConfig, TrainConfig
 from loragraft.training.conversations import Conversation, Read, read_conversations
 from loragraft.training.rows import Part, read_rows
+from tests.support.talking import TALKING, save_tokenizer
 from tests.training.tokenizers import family_tokenizer
 
 SPLITS = Path(__file__).parents[2] / "examples/science/splits"
@@ -144,3 +147,15 @@ def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:
     pair = {"kind": "embedding", "id": "e", "task_type": "p", "a": "a", "b": "b", "label": 1}
     with pytest.raises(InputError, match=r"a\.jsonl: no row is left to learn from \(1 rows"):
         read(write(tmp_path / "a.jsonl", pair))
+
+
+def test_validation_that_stands_in_train_is_told(tmp_path: Path) -> None:
+    save_tokenizer(tmp_path, TALKING["mistral"])
+    rows = [{"messages": [USER, {"role": "assistant", "content": f"dogs {n}"}]} for n in range(5)]
+    train = write(tmp_path / "train.jsonl", *rows[:4])
+    for name, chosen, expected in (("a", rows[3:], 1), ("b", rows[4:], 0)):
+        data = DataConfig(train=(train,), validation=write(tmp_path / f"{name}.jsonl", *chosen))
+        config = TrainConfig(experiment_id="e", base="b", data=data)
+        notes = read_causal_data(config, tmp_path, Silent()).notes
+        assert [note for note in notes if "1 of 2 examples stand in train" in note] == list(notes)
+        assert len(notes) == expected

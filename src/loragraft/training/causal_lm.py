@@ -95,11 +95,15 @@ class CausalData:
     @property
     def notes(self) -> tuple[str, ...]:
         """Return what a person should read of them."""
-        return tuple(
-            note
-            for name, side in (("train", self.train), ("validation", self.validation))
-            for note in _notes(name, side)
-        )
+        notes = [*_notes("train", self.train), *_notes("validation", self.validation)]
+        learnt = {example.ids for example in self.train.examples}
+        shared = sum(example.ids in learnt for example in self.validation.examples)
+        if shared:
+            notes.append(
+                f"validation: {shared} of {len(self.validation.examples)} examples stand in train, "
+                "too: its loss will look better than it is. dataset leaks tells which."
+            )
+        return tuple(notes)
 
 
 def _notes(name: str, side: Side) -> list[str]:
