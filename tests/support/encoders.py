@@ -54,7 +54,13 @@ def write_tokenizer(folder: Path) -> int:
     return len(pieces)
 
 
-def build_encoder(kind: str, folder: Path, head: str = "MaskedLM", **options: Any) -> Path:  # noqa: ANN401
+def build_encoder(
+    kind: str,
+    folder: Path,
+    head: str = "MaskedLM",
+    rows: int | None = None,
+    **options: Any,  # noqa: ANN401
+) -> Path:
     """Build a checkpoint of a name in ``KINDS``.
 
     Args:
@@ -62,6 +68,7 @@ def build_encoder(kind: str, folder: Path, head: str = "MaskedLM", **options: An
         folder: Where.
         head: What the checkpoint was saved with: ``MaskedLM``, ``SequenceClassification`` or
             nothing.
+        rows: Of its embedding, where they are not as many as its tokenizer has tokens.
         **options: More for the model's configuration.
     """
     import torch
@@ -73,7 +80,7 @@ def build_encoder(kind: str, folder: Path, head: str = "MaskedLM", **options: An
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         config = getattr(transformers, f"{family}Config")(
-            **{**SIZES, "vocab_size": size, **own, **options}
+            **{**SIZES, "vocab_size": rows or size, **own, **options}
         )
         torch.manual_seed(SEED)
         name = f"{family}For{head}" if head else f"{family}Model"

@@ -281,6 +281,33 @@ def test_records_that_validation_repeats_are_told(
     assert any(note.startswith("1 of 4 records were longer than 128 tokens") for note in job.notes)
 
 
+def test_a_tokenizer_of_another_base_is_refused(
+    encoder: Callable[..., Path], config: Callable[..., TrainConfig], tmp_path: Path
+) -> None:
+    base = build_encoder("bert", tmp_path / "base", "", rows=20)
+    with pytest.raises(CheckpointError, match="the model has 20 rows"):
+        build_sequence_classification(config(base), base, Silent())
+
+
+def test_checkpointing_changes_no_gradient(
+    encoder: Callable[..., Path], config: Callable[..., TrainConfig]
+) -> None:
+    import torch
+
+    base, gradients = encoder("deberta", ""), []
+    for switched in (False, True):
+        optimiser = {"gradient_checkpointing": switched}
+        job = build_sequence_classification(config(base, optimiser=optimiser), base, Silent())
+        for module in job.model.modules():  # dropout off, where checkpointing is on in training
+            if "Dropout" in type(module).__name__:
+                module.eval()
+        job.loss(job.model, job.collate(job.train[:4])).backward()
+        gradients.append({n: p.grad for n, p in job.model.named_parameters() if p.requires_grad})
+    plain, other = gradients
+    assert plain.keys() == other.keys()
+    assert all(torch.allclose(plain[name], other[name], atol=1e-6) for name in plain)
+
+
 def test_a_base_with_a_hole_is_refused(
     encoder: Callable[..., Path], config: Callable[..., TrainConfig], tmp_path: Path
 ) -> None:

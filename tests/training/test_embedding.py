@@ -213,6 +213,64 @@ def test_what_teaches_nothing_is_refused(
         )
 
 
+def test_validation_without_a_comparison_is_left_out(sentence_bert: Path, tmp_path: Path) -> None:
+    same = [{**row, "label": 1.0} for row in pairs(8, 2)]
+    data = {"train": [str(write(tmp_path / "train.jsonl", pairs(8, 1)))],
+            "validation": str(write(tmp_path / "val.jsonl", same))}  # fmt: skip
+    config = configure(sentence_bert, tmp_path, data=data)
+    job = build_embedding(config, sentence_bert, Silent())
+    assert job.validation == []  # a loss of 0 would be the best that any step could have
+    assert any("nothing to compare; they are left out" in note for note in job.notes)
+
+
+class Interrupted(Silent):
+    """Ends a run after so many steps, as Ctrl-C does."""
+
+    def __init__(self, steps: int) -> None:
+        """Take the number of steps."""
+        self._left = steps
+
+    def advance(self, amount: int) -> None:
+        """Count a step."""
+        self._left -= amount
+        if self._left == 0:
+            raise KeyboardInterrupt
+
+
+def test_an_interrupted_run_ends_as_an_unbroken_one(sentence_bert: Path, tmp_path: Path) -> None:
+    config = configure(
+        sentence_bert, tmp_path, lora={"r": 4, "alpha": 8, "dropout": 0.1, "targets": "attention"},
+        optimiser={"epochs": 2, "batch": 8, "accumulation": 2}, embedding={"loss": "negatives"},
+        evaluation={"patience": 0, "samples": 1, "every": 1},
+    )  # fmt: skip
+    unbroken = train(config, tmp_path / "unbroken")
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "broken", progress=Interrupted(3))
+    resumed = train(config, tmp_path / "broken")
+    assert resumed.resumed_from > 0
+    first, second = (one.folder / "adapter_model.safetensors" for one in (unbroken, resumed))
+    assert first.read_bytes() == second.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["gradient_checkpointing", "dora"])
+def test_variants_train_the_same_weights(sentence_bert: Path, tmp_path: Path, name: str) -> None:
+    import torch
+
+    optimiser = {"gradient_checkpointing": name == "gradient_checkpointing"}
+    lora = {"r": 4, "alpha": 8, "dropout": 0.0, "targets": "all", "dora": name == "dora"}
+    gradients = []
+    for parts in ({}, {"optimiser": optimiser, "lora": lora}):
+        config = configure(sentence_bert, tmp_path, 16, **parts)
+        job = build_embedding(config, sentence_bert, Silent())
+        job.model.eval()  # without dropout
+        job.loss(job.model, job.collate(job.train)).backward()
+        gradients.append({n: p.grad for n, p in job.model.named_parameters() if p.requires_grad})
+    plain, other = gradients
+    shared = [key for key in plain if "lora_B" in key]
+    assert all(torch.allclose(plain[key], other[key], atol=1e-5) for key in shared)
+    assert (len(other) > len(plain)) is (name == "dora")
+
+
 def test_a_bare_encoder_is_refused(tmp_path: Path) -> None:
     base = build_encoder("bert", tmp_path / "bare", "")
     with pytest.raises(UnsupportedError, match="is no SentenceTransformer"):

@@ -86,7 +86,7 @@ def build_embedding(config: TrainConfig, base: Path, progress: Progress) -> Job:
     progress.begin(f"Loading {base.name}", 0)
     model, wrapped, prompts = _load(config, base)
     loss = config.embedding.loss
-    validation = _mixed(config, _taken(config, read["validation"].records))
+    validation = _compared(config, read["validation"].records)
     similarities = _Similarities(
         model, prompts, config, read["validation"].records,
         sample_order(config, read["validation"].records),
@@ -96,7 +96,7 @@ def build_embedding(config: TrainConfig, base: Path, progress: Progress) -> Job:
         collate=make_collate(model, loss, prompts), loss=make_loss(model, loss),
         count=make_count(loss), tokens=count_tokens,
         save=_Saving(model, wrapped, config, base).save, answer=similarities.answer,
-        metrics=similarities.metrics, notes=_notes(config, read, train),
+        metrics=similarities.metrics, notes=_notes(config, read, train, validation),
         facts={
             **data_facts(read, [*train, *validation, prompts]), **count_parameters(wrapped),
             **{part: _facts(model, prompts, one) for part, one in read.items()},
@@ -173,8 +173,17 @@ def _learnt(config: TrainConfig, records: Sequence[Embedding]) -> list[Pair]:
     return pairs
 
 
-def _mixed(config: TrainConfig, pairs: Sequence[Pair]) -> list[Pair]:
-    """Return pairs in an order of the seed: data sorted by label would have nothing to compare."""
+def _compared(config: TrainConfig, records: Sequence[Embedding]) -> list[Pair]:
+    """Return the pairs whose loss tells whether training helps; none if it can tell of none.
+
+    They come in an order of the seed: data sorted by label would have nothing to compare in a
+    batch.
+    """
+    pairs = _taken(config, records)
+    if config.embedding.loss == "negatives" and len(pairs) < 2:
+        return []
+    if config.embedding.loss == "ranking" and len({pair.label for pair in pairs}) < 2:
+        return []
     return sorted(pairs, key=lambda pair: rank(config.seed, "validation", pair.id))
 
 
@@ -195,7 +204,10 @@ def _facts(model: Any, prompts: Prompts, read: Read[Embedding]) -> dict[str, Any
 
 
 def _notes(
-    config: TrainConfig, read: Mapping[Part, Read[Embedding]], train: Sequence[Pair]
+    config: TrainConfig,
+    read: Mapping[Part, Read[Embedding]],
+    train: Sequence[Pair],
+    validation: Sequence[Pair],
 ) -> tuple[str, ...]:
     notes = []
     unused = len(read["train"].records) - len(train)
@@ -203,6 +215,11 @@ def _notes(
         notes.append(
             f"{unused} of {len(read['train'].records)} pairs have a label of {POSITIVE:g} or less; "
             f"loss: {config.embedding.loss} does not learn from them."
+        )
+    if read["validation"].records and not validation:
+        notes.append(
+            f"The {len(read['validation'].records)} validation pairs give loss: "
+            f"{config.embedding.loss} nothing to compare; they are left out."
         )
     texts = {part: [f"{r.a}\n{r.b}" for r in one.records] for part, one in read.items()}
     return (*notes, *told_twice(texts["train"], texts["validation"]))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LossName = Literal["cosine", "ranking", "negatives"]
+_VECTORS = "vectors"
 POSITIVE = 0.5
 """Labels above it count as pairs that belong together, for ``negatives``."""
 
@@ -107,20 +108,41 @@ def make_loss(model: Any, loss: LossName) -> Callable[[Any, Batch], Tensor]:  # 
         "ranking": losses.CoSENTLoss,
         "negatives": losses.MultipleNegativesRankingLoss,
     }
-    mean: Any = kinds[loss](model)
+    mean: Any = kinds[loss](_given())
 
     def summed(trained: Any, batch: Batch) -> Tensor:  # noqa: ANN401
         device = next(trained.parameters()).device
         for module in list(model)[1:]:  # the runner moves the encoder only
             module.to(device)
-        parts = [
-            mean([dict(group["a"]), dict(group["b"])], group["labels"]) * counted(group, loss)
-            for group in batch["groups"]
-        ]
+        parts = [_of_group(model, mean, group) * counted(group, loss) for group in batch["groups"]]
         total: Tensor = sum(parts[1:], parts[0])
         return total
 
     return summed
+
+
+def _of_group(model: Any, mean: Any, group: Batch) -> Tensor:  # noqa: ANN401
+    """Return a group's loss; cosines are compared in float32, whatever the encoder computes in."""
+    import torch
+
+    vectors = [model(dict(group[side]))["sentence_embedding"].float() for side in ("a", "b")]
+    with torch.autocast(vectors[0].device.type, enabled=False):
+        found: Tensor = mean([{_VECTORS: one} for one in vectors], group["labels"])
+    return found
+
+
+def _given() -> Any:  # noqa: ANN401 - a torch module
+    """Return what the losses take for a model, and which hands out vectors that are there already.
+
+    Else they would embed texts by themselves, and compare them in what the encoder computes in.
+    """
+    import torch
+
+    class Given(torch.nn.Module):
+        def forward(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+            return {"sentence_embedding": features[_VECTORS]}
+
+    return Given()
 
 
 def _their_losses() -> Any:  # noqa: ANN401 - a module

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from loragraft.artifact.progress import Progress
 from loragraft.dataset.records import Score
-from loragraft.errors import CheckFailedError, InputError
+from loragraft.errors import CheckFailedError, CheckpointError, InputError
 from loragraft.training.causal_lm import count_parameters
 from loragraft.training.classifier import (
     TASK_TYPE,
@@ -75,6 +75,7 @@ def build_sequence_classification(config: TrainConfig, base: Path, progress: Pro
     encoder = FieldEncoder(tokenizer, model.config, config.optimiser.max_length)
     train, cut = _encode(encoder, read["train"].records)
     validation, cut_too = _encode(encoder, read["validation"].records)
+    _refuse_unknown_ids(model, [*train, *validation], padding, config.base)
     wrapped = _adapted(config, model, heads)
     records = read["validation"].records
     scores = _Scores(wrapped, records, validation, padding, sample_order(config, records))
@@ -97,6 +98,21 @@ def _refuse_one_label(records: Sequence[Score]) -> None:
         raise InputError(
             f"All {len(records)} records to learn from have the label {labels.pop():g}; a "
             "comparator learns from different ones. Look at how the data was split."
+        )
+
+
+def _refuse_unknown_ids(
+    model: Any,  # noqa: ANN401
+    examples: Sequence[Example],
+    padding: int,
+    base: str,
+) -> None:
+    rows = int(model.get_input_embeddings().weight.shape[0])
+    highest = max(padding, *(max(example.ids) for example in examples))
+    if highest >= rows:
+        raise CheckpointError(
+            f"The tokenizer of {base} makes the token {highest}, but the model has {rows} rows: "
+            "they do not belong together. Download the base again."
         )
 
 
