@@ -178,8 +178,8 @@ def _facts(config: TrainConfig, made: _Made) -> list[list[str]]:
                                              "examples in all epochs"),
         "steps": "" if effort.steps is None else f"{effort.steps:,}",
         "time here": "" if made.seconds is None else
-                     f"{format_seconds(made.seconds / 2)} to {format_seconds(made.seconds * 2)}, by "
-                     "the speed of one product; a run measures it before it begins",
+                     f"{format_seconds(made.seconds / 2)} to {format_seconds(made.seconds * 2)}, "
+                     "by the speed of one product; a run measures it before it begins",
         "memory here": f"{format_bytes(plan.machine.memory)} available",
     }  # fmt: skip
     return [[name, value] for name, value in facts.items() if value]

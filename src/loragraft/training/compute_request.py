@@ -12,7 +12,7 @@ from loragraft.artifact.space import format_bytes
 from loragraft.checkpoint.files import read_small
 from loragraft.errors import InputError
 from loragraft.training.config import TrainConfig
-from loragraft.training.effort import CPU_SHARE, GPU_SHARE, GPUS, TERA, Effort, Gpu, gpu_hours
+from loragraft.training.effort import GPU_SHARE, GPUS, TERA, Effort, Gpu, gpu_hours
 from loragraft.training.plan import Fit, MemoryPlan, Row, fit
 
 REQUESTS = Path("docs/compute_requests.md")

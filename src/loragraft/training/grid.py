@@ -162,7 +162,7 @@ def _prepare(config: TrainConfig, base: str | None, progress: Progress) -> tuple
     require_training(config)
     require_reporters(config)
     found = find_base(config, base)
-    hashes = hash_base(found.folder)
+    hashes = hash_base(found.folder, progress)
     if config.task == "causal-lm":
         return _shared_causal(config, found.folder, hashes, progress)
     parts = [read_rows(config.data, part, config.seed) for part in ("train", "validation")]
