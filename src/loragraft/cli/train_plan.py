@@ -163,7 +163,6 @@ def _show(config: TrainConfig, made: _Made) -> None:
 
 
 def _facts(config: TrainConfig, made: _Made) -> list[list[str]]:
-    from loragraft.artifact.progress import format_seconds
     from loragraft.artifact.space import format_bytes
 
     plan, batch, effort = made.plan, made.plan.batch, made.effort
@@ -177,12 +176,17 @@ def _facts(config: TrainConfig, made: _Made) -> list[list[str]]:
         "tokens": f"{effort.tokens:,.0f}" + ("" if effort.steps else " for 1,000 of the longest "
                                              "examples in all epochs"),
         "steps": "" if effort.steps is None else f"{effort.steps:,}",
-        "time here": "" if made.seconds is None else
-                     f"{format_seconds(made.seconds / 2)} to {format_seconds(made.seconds * 2)}, "
-                     "by the speed of one product; a run measures it before it begins",
+        "time here": "" if made.seconds is None else _time(made.seconds),
         "memory here": f"{format_bytes(plan.machine.memory)} available",
     }  # fmt: skip
     return [[name, value] for name, value in facts.items() if value]
+
+
+def _time(seconds: float) -> str:
+    from loragraft.artifact.progress import format_seconds
+
+    span = f"{format_seconds(seconds / 2)} to {format_seconds(seconds * 2)}"
+    return f"{span}, by the speed of one product; a run measures it before it begins"
 
 
 def _ways(made: _Made) -> list[list[str]]:
