@@ -16,6 +16,7 @@ from loragraft.training.causal_lm import (
     count_answers,
     count_tokens,
     last_answer,
+    read_causal_data,
 )
 from loragraft.training.encoding import IGNORED, Example
 from loragraft.training.job import Job
@@ -131,20 +132,22 @@ def test_what_a_run_would_learn_is_told_before(
     assert "".join(text for text, _ in one.parts).count("word") == 1
 
 
-def test_packed_rows_are_told_and_hold_all_examples(
+def test_packed_rows_hold_all_examples_and_have_a_hash_of_their_own(
     talking: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    plain = preview(small_config(tmp_path), talking("llama"))
-    packed = preview(small_config(tmp_path, optimiser={"packing": True}), talking("llama"))
-    assert packed.facts["rows"] < ROWS
-    assert packed.steps < plain.steps
+    base = talking("llama")
+    plain = read_causal_data(small_config(tmp_path), base, Silent())
+    config = small_config(tmp_path, optimiser={"packing": True})
+    packed = read_causal_data(config, base, Silent())
+    assert packed.facts["rows"] == len(packed.rows) < ROWS
+    assert sum(one.learnt for one in packed.rows) == sum(one.learnt for one in plain.rows)
     assert packed.facts["examples_sha256"] != plain.facts["examples_sha256"]
 
 
 def test_other_data_have_another_hash(talking: Callable[[str], Path], tmp_path: Path) -> None:
-    config = small_config(tmp_path)
-    before = preview(config, talking("llama")).facts["examples_sha256"]
+    config, base = small_config(tmp_path), talking("llama")
+    before = read_causal_data(config, base, Silent()).facts["examples_sha256"]
     rows = conversations(ROWS)
     rows[3]["messages"][1]["content"] += "!"
     write_rows(config.data.train[0], rows)
-    assert preview(config, talking("llama")).facts["examples_sha256"] != before
+    assert read_causal_data(config, base, Silent()).facts["examples_sha256"] != before

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -27,7 +26,8 @@ def show_preview(
     seen = preview(config, found.folder, progress)
     progress.end()
     if as_json:
-        print_json({"experiment_id": config.experiment_id, **asdict(seen)})
+        memory = None if seen.memory is None else seen.memory.to_json()
+        print_json({"experiment_id": config.experiment_id, **vars(seen), "memory": memory})
         return
     print_warnings([*found.notes, *seen.notes])
     print_table(f"{config.experiment_id}, not trained", ["", ""], _rows(config, seen))
@@ -45,8 +45,18 @@ def _rows(config: TrainConfig, seen: Preview) -> list[list[str]]:
         "batch": f"{settings.batch}, gradients of {settings.accumulation} added up",
         "steps": f"{seen.steps:,}, the learning rate rises for {seen.warmup:,}",
         "targets": ", ".join(config.lora.modules),
+        "memory": _memory(seen),
+        "time": seen.time.words,
     }
     return [[name, value] for name, value in rows.items() if value]
+
+
+def _memory(seen: Preview) -> str:
+    from loragraft.artifact.space import format_bytes
+
+    if seen.memory is None:
+        return ""
+    return f"about {format_bytes(seen.memory.total)} of {format_bytes(seen.available)}"
 
 
 def _side(facts: Any) -> str:  # noqa: ANN401 - what a task says of its data

@@ -76,7 +76,7 @@ def _report(outcome: Outcome, *, as_json: bool) -> None:
         return
     print_table("Adapter", ["", ""], _rows(outcome))
     for one in outcome.advice:
-        click.echo(f"Advice, {one.kind}: {one.because} {one.change}")
+        click.echo(f"Advice, {one.kind}: {one.words}")
     click.echo(f"Adapter: {outcome.folder}")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from loragraft.artifact.checksums import check_checksums
 from loragraft.artifact.hash_cache import cached_sha256
 from loragraft.artifact.journal import Journal
-from loragraft.artifact.progress import Progress
+from loragraft.artifact.progress import Progress, Silent
 from loragraft.artifact.publish import Staging
 from loragraft.artifact.space import require_disk
 from loragraft.errors import BundleError, CheckpointError, InputError
@@ -31,6 +31,7 @@ from loragraft.training.resume import (
     whole_checkpoints,
 )
 from loragraft.training.steps import count_steps, count_warmup
+from loragraft.training.time_estimate import estimate_time, explain_memory
 from loragraft.training.watch import Watch
 
 COMPLETE = {"complete": True}
@@ -39,6 +40,8 @@ NUMBER_BYTES = 12
 """Of a trained number in a checkpoint: itself and Adam's two moments, in float32."""
 FILES_BYTES = 1 << 20
 """Of what else stands in a checkpoint or beside it."""
+MEASURED_BATCHES = 20
+"""Batches of the rest of a run from which on it is told how long it takes; seven are measured."""
 
 
 class Attempt:
@@ -161,12 +164,23 @@ class Attempt:
         with reporting(self.config, self._staging.outputs, after=done) as reporters:
             callbacks = [make_callback(watch), Stepping(self._progress), *reporters]
             trainer = JobTrainer(self.job, arguments, self.config, watch, callbacks, saved)
+            self._tell_time(done)
             self._progress.begin("Training", self._steps, "steps")
             self._progress.advance(done)
-            trainer.train(resume_from_checkpoint=str(state.folder) if state else None)
+            with explain_memory():
+                trainer.train(resume_from_checkpoint=str(state.folder) if state else None)
         self._progress.end()
         found = whole_checkpoints(folder / FOLDER)
         return read_state(found[max(found)])
+
+    def _tell_time(self, done: int) -> None:
+        """Say how long it will take, where that is longer than finding it out."""
+        batches = (self._steps - done) * self.config.optimiser.accumulation
+        if batches > MEASURED_BATCHES:
+            self._progress.begin("Measuring some batches", 0)
+            estimate = estimate_time(self.config, self.job, self._precision, done)
+            self._progress.end()
+            self._progress.note(estimate.words)
 
     def _draft(self, log: TrainingLog, state: State, seconds: float) -> None:
         from loragraft.training.trainer import load_trained
@@ -182,7 +196,7 @@ class Attempt:
         self._progress.end()
 
 
-def hash_base(folder: Path, progress: Progress) -> dict[str, str]:
+def hash_base(folder: Path, progress: Progress | None = None) -> dict[str, str]:
     """Return the SHA-256 of a base's weights and configuration, by their path below its folder.
 
     Raises:
@@ -192,6 +206,7 @@ def hash_base(folder: Path, progress: Progress) -> dict[str, str]:
     if not weights:
         raise CheckpointError(f"{folder} holds no safetensors files: it is no checkpoint's folder.")
     files = [*weights, *(path for path in (folder / "config.json",) if path.is_file())]
+    progress = progress or Silent()
     progress.begin("Hashing the base", sum(path.stat().st_size for path in files))
     try:
         return {

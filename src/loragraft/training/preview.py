@@ -9,8 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from loragraft.artifact.progress import Progress, Silent
 from loragraft.training.config import TrainConfig
-from loragraft.training.job import build_job
+from loragraft.training.job import Job, build_job
+from loragraft.training.machine import Machine, this_machine
+from loragraft.training.memory import Memory
+from loragraft.training.plan import plan_memory
+from loragraft.training.precision import choose_precision
 from loragraft.training.steps import count_steps, count_warmup
+from loragraft.training.time_estimate import TimeEstimate, estimate_time
 
 if TYPE_CHECKING:
     from loragraft.training.causal_lm import CausalData
@@ -47,45 +52,63 @@ class Preview:
         warmup: Of these, until the learning rate is reached.
         shown: Examples.
         notes: What a person should read.
+        time: How long it would take here.
+        memory: What it would take, part by part; None where that is not known of a task.
+        available: Bytes that this machine has for it.
     """
 
     facts: Mapping[str, Any]
     steps: int
     warmup: int
-    shown: tuple[Shown, ...] = ()
-    notes: tuple[str, ...] = ()
+    shown: tuple[Shown, ...]
+    notes: tuple[str, ...]
+    time: TimeEstimate
+    memory: Memory | None
+    available: int
 
 
 def preview(config: TrainConfig, base: Path, progress: Progress | None = None) -> Preview:
-    """Read and encode the data as a run would; nothing is written.
+    """Read the data and load the model as a run would, and measure; nothing is written.
 
     Args:
         config: Of the run.
-        base: The base's folder; of a causal language model only the tokenizer is loaded.
+        base: The base's folder.
         progress: Who wants to know how far it is.
 
     Raises:
-        InputError: If data and configuration do not fit each other.
+        InputError: If data, base and configuration do not fit each other.
+        OutOfMemoryError: If a batch does not fit into the memory.
     """
     progress = progress or Silent()
-    if config.task == "causal-lm":
-        from loragraft.training.causal_lm import read_causal_data
+    machine = this_machine()
+    if config.task != "causal-lm":
+        job = build_job(config, base, progress)
+        return _preview(config, job, (), None, machine, progress)
+    from loragraft.training.causal_lm import build_causal_lm, read_causal_data
 
-        data = read_causal_data(config, base, progress)
-        return _preview(config, data.facts, len(data.rows), _shown(data), data.notes)
-    job = build_job(config, base, progress)
-    return _preview(config, job.facts, len(job.train), (), job.notes)
+    data = read_causal_data(config, base, progress)
+    memory = plan_memory(config, base, machine=machine, rows=data.rows).now
+    job = build_causal_lm(config, base, progress, read=lambda *_: data)
+    return _preview(config, job, _shown(data), memory, machine, progress)
 
 
 def _preview(
     config: TrainConfig,
-    facts: Mapping[str, Any],
-    examples: int,
+    job: Job,
     shown: tuple[Shown, ...],
-    notes: tuple[str, ...],
+    memory: Memory | None,
+    machine: Machine,
+    progress: Progress,
 ) -> Preview:
-    steps = count_steps(config, examples)
-    return Preview(facts, steps, count_warmup(config, steps), shown, notes)
+    progress.begin("Measuring some batches", 0)
+    precision = choose_precision(config, machine)
+    if config.quantization == "none":  # four bits are where they were unpacked to
+        job.model.to(precision.device)
+    time = estimate_time(config, job, precision)
+    progress.end()
+    steps = count_steps(config, len(job.train))
+    warmup = count_warmup(config, steps)
+    return Preview(job.facts, steps, warmup, shown, job.notes, time, memory, machine.memory)
 
 
 def _shown(data: CausalData) -> tuple[Shown, ...]:

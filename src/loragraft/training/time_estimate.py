@@ -146,7 +146,7 @@ def _train_once(job: Job, precision: Precision, batch: Batch) -> float:
         OutOfMemoryError: If it does not fit.
     """
     begun = time.perf_counter()
-    with _explain_memory():
+    with explain_memory():
         with _computing_in(precision):
             loss = job.loss(job.model, _moved(batch, precision))
         loss.backward()
@@ -213,16 +213,17 @@ def _computing_in(precision: Precision) -> Iterator[None]:
 
 
 @contextmanager
-def _explain_memory() -> Iterator[None]:
-    """Say what to change where a batch is too large.
+def explain_memory() -> Iterator[None]:
+    """Say what to change where a batch does not fit into the memory.
 
     Raises:
         OutOfMemoryError: In place of torch's.
     """
     try:
         yield
-    except RuntimeError as error:
-        if not any(words in str(error).lower() for words in _TOO_LITTLE):
+    except (RuntimeError, MemoryError) as error:
+        said = str(error).lower()
+        if isinstance(error, RuntimeError) and not any(words in said for words in _TOO_LITTLE):
             raise
         raise OutOfMemoryError(
             "The largest batches do not fit into the memory. loragraft train plan CONFIG says "
