@@ -30,7 +30,7 @@ def _ratio(layer: Any) -> float | None:  # noqa: ANN401
     norm = float(weight.float().norm())
     if ADAPTER not in layer.scaling or not norm:
         return None
-    return float(layer.get_delta_weight(ADAPTER).float().norm()) / norm
+    return float(layer.get_delta_weight(ADAPTER).detach().float().norm()) / norm
 
 
 def _weight(base: Any) -> Any:  # noqa: ANN401
