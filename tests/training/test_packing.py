@@ -45,9 +45,8 @@ def test_nothing_is_lost_or_cut(lengths: list[int], most: int, seed: int) -> Non
     for row in rows:
         assert row.positions is not None
         assert len(row.ids) == len(row.labels) == len(row.positions)
-        starts = [at for at, position in enumerate(row.positions) if position == 0]
-        assert len(row.ids) <= most or len(starts) == 1
-        for start, stop in zip(starts, [*starts[1:], len(row.ids)], strict=True):
+        assert len(row.ids) <= most or len(starts(row)) == 1
+        for start, stop in zip(starts(row), [*starts(row)[1:], len(row.ids)], strict=True):
             assert list(row.positions[start:stop]) == list(range(stop - start))
             found.append((row.ids[start:stop], row.labels[start:stop]))
     assert sorted(found) == sorted((example.ids, example.labels) for example in examples)
@@ -55,10 +54,23 @@ def test_nothing_is_lost_or_cut(lengths: list[int], most: int, seed: int) -> Non
     assert sum(map(len, (row.ids for row in rows))) == sum(lengths)
 
 
-def test_rows_are_full() -> None:
-    rows = pack(made([30, 20, 10, 30, 20, 10] * 10), 60, 1)
-    assert len(rows) == 20
-    assert {len(row.ids) for row in rows} == {60}
+def starts(row: Example) -> list[int]:
+    """Return where the examples of a row begin."""
+    return [at for at, position in enumerate(row.positions or ()) if position == 0]
+
+
+def test_rows_are_equally_full_and_mixed() -> None:
+    draw = random.Random(1)
+    long, short = ([draw.randint(*ends) for _ in range(210)] for ends in ((300, 690), (45, 90)))
+    rows = pack(made([*long, *short]), 1024, 1)
+    lengths = [len(row.ids) for row in rows]
+    assert sum(lengths) / (1024 * len(rows)) > 0.94
+    assert max(lengths) - min(lengths) < 150
+    kinds = []
+    for row in rows:
+        ends = [*starts(row)[1:], len(row.ids)]
+        kinds.append({stop - start > 200 for start, stop in zip(starts(row), ends, strict=True)})
+    assert sum(len(kind) == 2 for kind in kinds) > 0.8 * len(rows)
 
 
 def test_another_seed_makes_other_rows() -> None:
