@@ -96,12 +96,38 @@ def test_validation_that_rises_twice_in_a_row_rings(lines: LogLines, tmp_path: P
     assert [(a.kind, a.step) for a in lines.alarms] == [("validation-rises", 6)]
 
 
-def test_a_training_loss_that_rises_rings_once(lines: LogLines, tmp_path: Path) -> None:
+def test_a_training_loss_above_its_beginning_rings_once(lines: LogLines, tmp_path: Path) -> None:
     watch = watching(lines, tmp_path)
-    walk(watch, [3.0] * 10 + [1.0] * 9 + [9.0] + [1.0] * 10)  # one hard batch is no rise
+    walk(watch, [3.0] * 20 + [1.0] * 29 + [9.0])  # one hard batch is no rise
     assert not kinds(lines)
-    walk(watch, [1.7] * 30, first=31)
-    assert [(a.kind, a.step) for a in lines.alarms] == [("loss-rises", 40)]
+    walk(watch, [4.0] * 60, first=51)
+    assert [(a.kind, a.step) for a in lines.alarms] == [("loss-rises", 80)]
+
+
+def test_a_training_loss_that_rises_with_its_gradients_rings(
+    lines: LogLines, tmp_path: Path
+) -> None:
+    watch = watching(lines, tmp_path)
+    walk(watch, [3.0] * 10 + [1.0] * 40)
+    walk(watch, [2.0] * 30, first=51, norm=2.5)
+    assert [(a.kind, a.step) for a in lines.alarms] == [("loss-rises", 80)]
+
+
+MIXED = (
+    (3.094, 2.77), (1.851, 3.96), (1.542, 2.71), (1.788, 6.24), (0.923, 4.94), (1.953, 3.96),
+    (0.319, 4.88), (0.374, 3.85), (2.121, 2.69), (1.636, 3.71), (1.533, 3.52), (1.967, 2.37),
+    (1.068, 1.80), (1.718, 1.80), (0.462, 2.68), (0.376, 2.09), (1.242, 3.18), (1.055, 1.51),
+    (1.496, 1.61), (1.671, 3.26), (0.431, 1.68), (1.252, 1.94), (1.221, 1.50), (0.063, 0.86),
+)  # fmt: skip
+"""Losses and gradients of a healthy run, ten steps a line: questions with passages, which are easy,
+and without, which are hard, as chance has mixed them."""
+
+
+def test_a_healthy_run_on_mixed_data_rings_nothing(lines: LogLines, tmp_path: Path) -> None:
+    watch = watching(lines, tmp_path)
+    for number, (loss, norm) in enumerate(MIXED):
+        walk(watch, [loss] * 10, first=10 * number + 1, norm=norm)
+    assert not lines.alarms
 
 
 def test_an_exploding_gradient_rings_once(lines: LogLines, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from loragraft.training.config import LoraSettings, TrainConfig
-from loragraft.training.log import Evaluation, TrainingLog
+from loragraft.training.log import Evaluation, TrainingLog, mean_loss
 from loragraft.training.style import find_drift
 
 Kind = Literal["unstable", "overfitting", "underfitting", "style-drift", "no-validation", "none"]
@@ -101,7 +101,11 @@ def overfitting(log: TrainingLog, config: TrainConfig) -> Advice | None:
             f"against {last.train_loss:.3f}; {limit:g} is allowed)"
         )
     best = log.best
-    if best is not None and last.step > best.step and last.loss > best.loss * (1 + TURNED):
+    if (
+        best is not None
+        and last.step > best.step
+        and last.loss - best.loss > TURNED * abs(best.loss)
+    ):
         reasons.append(
             f"the validation loss was lowest at step {best.step} of {last.step} "
             f"({best.loss:.3f}) and rose to {last.loss:.3f}"
@@ -157,14 +161,15 @@ def _falling(log: TrainingLog) -> str:
 
 
 def _hardly(log: TrainingLog) -> str:
-    if len(log.steps) < 2 or not log.steps[0].loss > 0:
+    quarter = max(1, len(log.steps) // 4)
+    first, last = mean_loss(log.steps[:quarter]), mean_loss(log.steps[-quarter:])
+    if len(log.steps) < 2 or first is None or last is None or not first > 0:
         return ""
-    first, last = log.steps[0], log.steps[-1]
-    fallen = 1 - last.loss / first.loss
+    fallen = 1 - last / first
     if not fallen < HARDLY:
         return ""
     words = "has risen" if fallen < 0 else f"has fallen by {fallen:.1%} only"
-    return f"the training loss {words}, from {first.loss:.3f} to {last.loss:.3f}"
+    return f"the training loss {words}, from {first:.3f} to {last:.3f}"
 
 
 def style_drift(log: TrainingLog, config: TrainConfig) -> Advice | None:

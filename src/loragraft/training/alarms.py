@@ -7,7 +7,7 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from loragraft.training.log import Alarm, AlarmKind, Evaluation, Step, merge_steps
+from loragraft.training.log import Alarm, AlarmKind, Evaluation, Step, mean_loss, merge_steps
 
 EXPLOSION = 10.0
 """A gradient so many times as long as usual is an explosion: batches differ by a factor of two or
@@ -18,9 +18,12 @@ LEAST_STEPS = 10
 """Fewer say nothing of what is usual."""
 LINE_STEPS = 10
 """Steps whose mean is one line of the training loss: a single batch may be a hard one."""
+LEAST_LINES, LAST_LINES = 5, 3
+"""Lines that say what is usual, at least; and lines at the end that are compared with them."""
 RISE = 0.5
-"""Nats by which the training loss may stand above its lowest line: e^0.5 is 1.6 times the
-perplexity, more than batches differ by."""
+"""Nats by which the training loss may stand above the usual: e^0.5 is 1.6 times the perplexity."""
+GROWTH = 2.0
+"""Times that gradients must have grown to be a sign of a rate that is too high."""
 SETBACKS = 2
 """Evaluations in a row that must each be worse than the one before: one may be chance."""
 QUIET_STEPS = 50
@@ -55,19 +58,35 @@ def validation_alarm(evaluations: Sequence[Evaluation]) -> Alarm | None:
 
 
 def loss_alarm(steps: Sequence[Step], alarms: Sequence[Alarm]) -> Alarm | None:
-    """The training loss, in lines of ``LINE_STEPS``, has risen far above its lowest."""
+    """The training loss has risen for several lines, and not by the batches' chance.
+
+    Where hard and easy examples are mixed, lines differ by nats while all is well. So the last
+    ones must lie above the usual level, and besides above where the run began, or come with
+    gradients that have grown.
+    """
     step = steps[-1].step
     if step % LINE_STEPS or _is_told("loss-rises", step, alarms):
         return None
     lines = merge_steps(steps, LINE_STEPS)
-    lowest = min((line.loss for line in lines[:-1]), default=math.inf)
-    if not lines[-1].loss > lowest + RISE:
+    past, last = lines[:-LAST_LINES], lines[-LAST_LINES:]
+    if len(past) < LEAST_LINES:
+        return None
+    usual = statistics.median(line.loss for line in past)
+    now = mean_loss(last) or 0.0
+    risen = now > usual + RISE and min(line.loss for line in last) > usual
+    if not (risen and (now > past[0].loss or _typical(last) > GROWTH * _typical(past))):
         return None
     return Alarm(
-        "loss-rises", step, lines[-1].loss, lowest + RISE,
-        f"The training loss is {lines[-1].loss:.3f} after it was {lowest:.3f}: the learning rate "
-        "may be too high.",
+        "loss-rises", step, now, usual + RISE,
+        f"The training loss of the last {LAST_LINES * LINE_STEPS} steps is {now:.3f}, where "
+        f"{usual:.3f} was usual before: the learning rate may be too high.",
     )  # fmt: skip
+
+
+def _typical(lines: Sequence[Step]) -> float:
+    """Return the median of the lines' largest gradients; 0 where none is known."""
+    norms = [line.gradient_norm for line in lines if line.gradient_norm is not None]
+    return statistics.median(norms) if norms else 0.0
 
 
 def gradient_alarm(steps: Sequence[Step], alarms: Sequence[Alarm]) -> Alarm | None:

@@ -131,7 +131,8 @@ def run_grid(
                 run_children(todo, outputs, base, replaced, jobs, threads, progress, work.failed)
             else:
                 _one_by_one(work, todo, outputs, base, replaced, build, threads, progress)
-        _look(work, outputs, mark, replace=True)
+        for name in _look(work, outputs, mark, replace=True):
+            work.failed.setdefault(name, "what is there is still another run's result")
         report = GridReport(config.experiment_id, work.lines())
         best = best_line(report)
         if best is None:
