@@ -189,7 +189,7 @@ def test_long_texts_are_cut_and_counted(sentence_bert: Path, tmp_path: Path) -> 
     config = configure(sentence_bert, tmp_path, data=data, optimiser={"max_length": 32})
     job = build_embedding(config, sentence_bert, Silent())
     assert job.facts["train"]["cut"] == {"texts": 1, "tokens": 202 - 32}
-    assert job.facts["train"]["tokens"]["most"] == 32
+    assert job.facts["train"]["longest"] == 32
     assert max(group["a"]["input_ids"].shape[1] for group in job.collate(job.train)["groups"]) == 32
     assert job.metrics() == {}
     assert job.answer(0) is None

@@ -198,7 +198,7 @@ def _facts(model: Any, prompts: Prompts, read: Read[Embedding]) -> dict[str, Any
     cut = [length - most for length in lengths if length > most]
     return {
         **read.facts, "examples": len(read.records),
-        "tokens": length_facts([min(length, most) for length in lengths]),
+        **length_facts([min(length, most) for length in lengths]),
         "cut": {"texts": len(cut), "tokens": sum(cut)},
     }  # fmt: skip
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import median
-from typing import Any
 
 from loragraft.dataset.records import TaskRecord
 from loragraft.dataset.split.seed import rank
@@ -30,11 +28,17 @@ def refuse_foreign(config: TrainConfig) -> None:
             )
 
 
-def length_facts(lengths: Sequence[int]) -> dict[str, Any]:
-    """Return the tokens of all examples, of a usual one and of the longest."""
+def length_facts(lengths: Sequence[int]) -> dict[str, int]:
+    """Return how long examples are in tokens, under the names of ``Lengths``."""
     if not lengths:
-        return {"all": 0}
-    return {"all": sum(lengths), "median": median(lengths), "most": max(lengths)}
+        return {"tokens": 0}
+    ordered = sorted(lengths)
+    return {
+        "tokens": sum(ordered),
+        "longest": ordered[-1],
+        "median": ordered[len(ordered) // 2],
+        "p95": ordered[max(0, -(-len(ordered) * 19 // 20) - 1)],
+    }
 
 
 def told_twice(train: Sequence[str], validation: Sequence[str]) -> tuple[str, ...]:

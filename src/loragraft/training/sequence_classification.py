@@ -233,7 +233,7 @@ def _facts(read: Read[Score], examples: Sequence[Example], cut: dict[str, int]) 
     return {
         **read.facts, "examples": len(examples), "cut": cut,
         "positive": sum(example.label > MIDDLE for example in examples),
-        "tokens": length_facts([len(example.ids) for example in examples]),
+        **length_facts([len(example.ids) for example in examples]),
     }  # fmt: skip
 
 
