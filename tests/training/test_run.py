@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from loragraft.errors import (
     OutOfSpaceError,
 )
 from loragraft.training.config import TrainConfig, load_config
+from loragraft.training.resume import read_state
 from loragraft.training.run import Outcome, train
 from tests.support.training import Heard, conversations, small_config, write_rows
 
@@ -200,6 +202,37 @@ def test_a_checkpoint_with_a_changed_file_is_not_gone_on_from(base: Path, tmp_pa
     done = run(config, tmp_path, base)
     assert done.resumed_from == 3
     assert (done.folder / WEIGHTS).read_bytes() == (whole.folder / WEIGHTS).read_bytes()
+
+
+def test_a_run_goes_back_to_where_its_best_weights_are(base: Path, tmp_path: Path) -> None:
+    """Without them a later checkpoint cannot tell what is to be published."""
+    heard = Heard()
+    steady = {"schedule": "constant", "warmup_steps": 0, "learning_rate": 5e-2}
+    config = small_config(
+        tmp_path / "data", lora={"dropout": 0}, optimiser=steady, evaluation={"patience": 0}
+    )
+    with pytest.raises(KeyboardInterrupt):
+        run(config, tmp_path, base, progress=Heard(11, interrupt))
+    checkpoints = tmp_path / "out" / ".small.staging" / "checkpoints"
+    found = {p.name: read_state(p).best for p in checkpoints.iterdir()}
+    best = found["checkpoint-9"]
+    assert best is not None
+    shutil.rmtree(checkpoints / f"checkpoint-{best}")
+    done = run(config, tmp_path, base, progress=heard)
+    usable = [int(name[11:]) for name, of in found.items() if of != best]
+    assert done.resumed_from == max(usable, default=0)
+    assert [one.step for one in done.log.evaluations] == [0, 3, 6, 9, 12]
+
+
+def test_other_threads_are_told_and_an_epoch_is_an_interval(base: Path, tmp_path: Path) -> None:
+    config = small_config(tmp_path / "data", evaluation={"every": None, "samples": 0})
+    with pytest.raises(KeyboardInterrupt):
+        run(config, tmp_path, base, progress=Heard(7, interrupt))
+    heard = Heard()
+    done = run(config, tmp_path, base, progress=heard, threads=2)
+    assert "It was begun with threads 1: the adapter will be a rounding away" in heard.text
+    assert done.resumed_from == 6
+    assert [one.step for one in done.log.evaluations] == [0, 3, 6, 9, 12]
 
 
 @pytest.mark.parametrize("changed", ["configuration", "data", "base"])

@@ -19,16 +19,15 @@ from loragraft.training.job import Job
 from loragraft.training.log import TrainingLog
 from loragraft.training.log_lines import LINES_NAME, LogLines
 from loragraft.training.precision import choose_precision
-from loragraft.training.publish import Trained, make_draft, promote
+from loragraft.training.publish import Trained, make_draft, promote, versions
 from loragraft.training.reporters import reporting
 from loragraft.training.resume import (
     FOLDER,
     UNREADABLE,
     State,
     changed_parts,
-    read_state,
+    last_usable,
     run_parts,
-    whole_checkpoints,
 )
 from loragraft.training.steps import count_steps, count_warmup
 from loragraft.training.time_estimate import estimate_time, explain_memory
@@ -114,14 +113,14 @@ class Attempt:
 
     def _train(self, journal: Journal) -> int:
         """Go on from the last whole checkpoint to a whole draft; return its step."""
-        found = whole_checkpoints(self._staging.folder / FOLDER)
+        state = last_usable(self._staging.folder / FOLDER)
         self._require_disk()
-        start = max(found, default=0)
+        start = 0 if state is None else state.step
         if start:
             self._progress.note(f"Going on from the checkpoint of step {start} of {self._steps}.")
+            self._tell_difference(journal)
         path = self._staging.folder / LINES_NAME
         with LogLines(path, self.config.experiment_id, after=start) as lines:
-            state = read_state(found[start]) if start else None
             if state is None or not self._over(state):
                 state = self._run_steps(journal, lines, state)
             early = state.stopped_early(self.config, self._steps)
@@ -156,7 +155,8 @@ class Attempt:
 
         def saved(step: int) -> None:
             seconds = before + time.monotonic() - begun
-            journal.append({"checkpoint": step, "seconds": round(seconds, 3)})
+            entry = {"checkpoint": step, "seconds": round(seconds, 3), "by": surroundings()}
+            journal.append(entry)
 
         arguments = make_arguments(self.config, folder, self.job, self._precision)
         arguments.eval_on_start = arguments.eval_on_start and state is None
@@ -170,8 +170,22 @@ class Attempt:
             with explain_memory():
                 trainer.train(resume_from_checkpoint=str(state.folder) if state else None)
         self._progress.end()
-        found = whole_checkpoints(folder / FOLDER)
-        return read_state(found[max(found)])
+        last = last_usable(folder / FOLDER)
+        assert last is not None, "the last step has a checkpoint"
+        return last
+
+    def _tell_difference(self, journal: Journal) -> None:
+        """Say where a run goes on in another way than it began: it will not be the same bits."""
+        before = next((e["by"] for e in reversed(journal.entries) if "by" in e), {})
+        now = surroundings()
+        changed = [
+            f"{name} {before[name]}" for name in now if before.get(name, now[name]) != now[name]
+        ]
+        if changed:
+            self._progress.note(
+                f"It was begun with {', '.join(changed)}: the adapter will be a rounding away from "
+                "that of an unbroken run."
+            )
 
     def _tell_time(self, done: int) -> None:
         """Say how long it will take, where that is longer than finding it out."""
@@ -215,6 +229,18 @@ def hash_base(folder: Path, progress: Progress | None = None) -> dict[str, str]:
         }
     finally:
         progress.end()
+
+
+def surroundings() -> dict[str, str]:
+    """Return what decides how a result is rounded."""
+    import torch
+
+    known = versions()
+    return {
+        "threads": str(torch.get_num_threads()),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        **{name: known[name] for name in ("torch", "transformers", "peft") if name in known},
+    }
 
 
 def _seconds(journal: Journal) -> float:

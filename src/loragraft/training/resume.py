@@ -139,6 +139,21 @@ def read_state(checkpoint: Path) -> State:
     return State(checkpoint, int(known["global_step"]), known.get("best_global_step"), int(waited))
 
 
+def last_usable(folder: Path) -> State | None:
+    """Return the newest whole checkpoint whose best one is there too; delete what is newer.
+
+    Args:
+        folder: Where checkpoints stand; it need not exist.
+    """
+    found = whole_checkpoints(folder)
+    for step in sorted(found, reverse=True):
+        state = read_state(found[step])
+        if state.best is None or state.best in found:
+            return state
+        _delete(found[step])
+    return None
+
+
 def drop_old(folder: Path, keep: int, best: int | None) -> None:
     """Delete checkpoints but the newest few and the best."""
     steps = sorted(
