@@ -104,14 +104,6 @@ def test_the_published_configuration_repeats_the_run(base: Path, tmp_path: Path)
     assert str(tmp_path) not in (done.folder / "training_config.yaml").read_text()
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_the_adapter_has_the_type_that_is_asked_for(base: Path, tmp_path: Path, dtype: str) -> None:
-    config = small_config(tmp_path / "data", held=False, optimiser={"max_steps": 2})
-    done = run(config.model_copy(update={"adapter_dtype": dtype}), tmp_path, base)
-    kinds = {value.dtype for value in load_file(done.folder / WEIGHTS).values()}
-    assert kinds == {getattr(torch, dtype)}
-
-
 def test_batch_and_accumulation_do_not_change_the_loss(base: Path, tmp_path: Path) -> None:
     """One step over the same examples, whose answers are of unlike lengths."""
     weights = []
@@ -159,20 +151,13 @@ def test_the_best_weights_by_validation_loss_are_published(base: Path, tmp_path:
 def test_without_validation_data_the_last_weights_are_published(base: Path, tmp_path: Path) -> None:
     heard = Heard()
     config = small_config(tmp_path / "data", held=False, optimiser={"max_steps": 2})
+    config = config.model_copy(update={"adapter_dtype": "float16"})
     done = run(config, tmp_path, base, progress=heard)
     assert "no validation data" in heard.text
+    assert {value.dtype for value in load_file(done.folder / WEIGHTS).values()} == {torch.float16}
     found = done.metadata["evaluation_summary"]
     assert (found["chosen_step"], found["chosen_by"]) == (2, "last step")
     assert done.log.evaluations == ()
-
-
-def test_a_warm_up_longer_than_the_run_is_told(base: Path, tmp_path: Path) -> None:
-    heard = Heard()
-    config = small_config(
-        tmp_path / "data", held=False, optimiser={"max_steps": 2, "warmup_steps": 100}
-    )
-    run(config, tmp_path, base, progress=heard)
-    assert "rises for 100 steps and the run has 2" in heard.text
 
 
 def test_an_interrupted_run_goes_on_to_the_same_adapter(base: Path, tmp_path: Path) -> None:
@@ -301,10 +286,14 @@ def test_a_loss_that_is_no_number_ends_the_run_with_cause_and_step(
 
 
 def test_an_adapter_that_changes_nothing_is_not_published(base: Path, tmp_path: Path) -> None:
-    """The only step is the first of the warm-up, whose learning rate is zero."""
-    config = small_config(tmp_path / "data", held=False, optimiser={"max_steps": 1})
+    """A warm-up longer than the run, and a type that has no numbers for what was learnt."""
+    heard = Heard()
+    tiny = {"max_steps": 2, "warmup_steps": 100, "learning_rate": 1e-9}
+    config = small_config(tmp_path / "data", held=False, optimiser=tiny)
+    config = config.model_copy(update={"adapter_dtype": "float16"})
     with pytest.raises(CheckFailedError, match="not sound and is not published"):
-        run(config, tmp_path, base)
+        run(config, tmp_path, base, progress=heard)
+    assert "rises for 100 steps and the run has 2" in heard.text
     assert not (tmp_path / "out" / "small").exists()
 
 
