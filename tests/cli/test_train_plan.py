@@ -31,6 +31,17 @@ def small(tmp_path: Path) -> Path:
     return path
 
 
+def test_a_table_as_wide_as_the_terminal_is_not_cut(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from loragraft.cli.output import print_table
+
+    monkeypatch.setenv("COLUMNS", "80")
+    widths = (15, 22, 14, 7, 7)  # with blanks and rules: one more than the terminal is wide
+    print_table("Wide", ["-" * width for width in widths], [["x" * width for width in widths]])
+    assert capsys.readouterr().out.count("x") == sum(widths)
+
+
 def test_a_published_base_is_planned_by_its_name() -> None:
     done = plan(REPLIES)
     assert done.exit_code == 0

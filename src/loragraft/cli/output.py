@@ -19,6 +19,8 @@ PIPE_WIDTH = 160
 
 COLUMN_PADDING = 3
 """Blanks and rule that rich puts around a column."""
+EDGE = 1
+"""Blank at the right of a table, behind its last column."""
 PHRASE = 27
 """Width up to which words are a verdict or a state, and more is prose, which may fold."""
 LEAST_COLUMN = 16
@@ -79,7 +81,7 @@ def _whole_columns(
             for line in (cell.splitlines() or [""])) + COLUMN_PADDING
         for number, name in enumerate(columns)
     ]  # fmt: skip
-    room = width - len(columns) * LEAST_COLUMN
+    room = width - EDGE - len(columns) * LEAST_COLUMN
     whole = set()
     for number in sorted(range(len(columns)), key=needed.__getitem__):
         if needed[number] > PHRASE and any(" " in row[number] for row in rows):
