@@ -17,8 +17,10 @@ ROOT = Path(__file__).resolve().parents[2]
 HERE = Machine("this processor", "cpu", False, 8 << 30)
 
 
-def draft(config: TrainConfig, lengths: list[int] | None = None) -> Request:
-    plan = plan_memory(config, config.base, machine=HERE)
+def draft(
+    config: TrainConfig, lengths: list[int] | None = None, machine: Machine = HERE
+) -> Request:
+    plan = plan_memory(config, config.base, machine=machine)
     return draft_request(config, plan, run_effort(config, plan.sizes, plan.batch, lengths))
 
 
@@ -80,6 +82,8 @@ def test_the_same_request_is_never_written_twice(tmp_path: Path) -> None:
     before = path.read_bytes()
     assert not append_request(first, path)
     assert not append_request(draft(replies()), path)
+    busier = Machine("this processor", "cpu", False, 7 << 30)
+    assert not append_request(draft(replies(), machine=busier), path)
     assert path.read_bytes() == before
     assert [p.name for p in path.parent.iterdir()] == [path.name]
     changed = draft(replies(description="Another reason."))

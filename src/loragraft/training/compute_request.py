@@ -18,6 +18,7 @@ from loragraft.training.plan import Fit, MemoryPlan, Row, fit
 REQUESTS = Path("docs/compute_requests.md")
 HEADING = "# Compute requests\n\nDrafted by `loragraft train plan --request`.\n"
 _MARK = "<!-- loragraft request "
+_HERE = "- Here: "
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,12 @@ class Request:
 
     @property
     def mark(self) -> str:
-        """Return the line that tells this entry from all others."""
-        digest = hashlib.sha256(self.text.encode()).hexdigest()[:16]
+        """Return the line that tells this entry from all others.
+
+        What was free in this machine's memory is left out: it is another number each time.
+        """
+        lasting = [line for line in self.text.splitlines() if not line.startswith(_HERE)]
+        digest = hashlib.sha256("\n".join(lasting).encode()).hexdigest()[:16]
         return f"{_MARK}{self.experiment_id} {digest} -->"
 
 
@@ -99,7 +104,7 @@ def _machine(plan: MemoryPlan) -> list[str]:
     parts = ", ".join(
         f"{name} {format_bytes(size)}" for name, size in plan.now.parts.items() if size
     )
-    return [f"- Here: {needs} are needed and {has} available; {verdict}", f"- Parts: {parts}"]
+    return [f"{_HERE}{needs} are needed and {has} available; {verdict}", f"- Parts: {parts}"]
 
 
 def _asked(gpu: Gpu, found: Fit) -> list[str]:
