@@ -118,10 +118,18 @@ def test_a_path_may_begin_at_home_or_go_up(tmp_path: Path, monkeypatch: pytest.M
     assert load_settings(path, Whole).raw == tmp_path / "raw.jsonl"
     (tmp_path / "raw.jsonl").touch()
     up = load_settings(write(path, "raw: ../raw.jsonl\n"), Whole).raw
-    assert up is not None
-    assert up.samefile(tmp_path / "raw.jsonl")
+    assert up == tmp_path / "raw.jsonl"
     odd = load_settings(write(path, "raw: ~nobody-here/raw.jsonl\n"), Whole).raw
     assert odd == tmp_path / "x" / "~nobody-here" / "raw.jsonl"
+
+
+def test_a_path_up_from_a_link_goes_where_the_link_leads(tmp_path: Path) -> None:
+    write(tmp_path / "far" / "x" / "a.yaml", "raw: ../raw.jsonl\n")
+    (tmp_path / "near").symlink_to(tmp_path / "far" / "x", target_is_directory=True)
+    (tmp_path / "far" / "raw.jsonl").touch()
+    found = load_settings(tmp_path / "near" / "a.yaml", Whole).raw
+    assert found is not None
+    assert found.samefile(tmp_path / "far" / "raw.jsonl")
 
 
 def test_settings_never_change(tmp_path: Path) -> None:

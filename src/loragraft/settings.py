@@ -51,12 +51,20 @@ def _at_home(text: str) -> Path:
         return Path(text)
 
 
+def _straight(path: Path) -> Path:
+    """Return a path without ``..``, to be read in messages; one across links stays as it is."""
+    short = os.path.normpath(path)
+    if ".." not in path.parts or os.path.realpath(short) != os.path.realpath(path):
+        return path
+    return Path(short)
+
+
 def _beside_its_file(value: Any) -> Any:  # noqa: ANN401
     if isinstance(value, str):
         if not value.strip() or "\0" in value:
             raise ValueError("expected a path")
         folder = value.file.parent if isinstance(value, Placed) else Path()
-        path = folder / _at_home(value)
+        path = _straight(folder / _at_home(value))
         if any(len(os.fsencode(part)) > LONGEST_NAME for part in path.parts):
             raise ValueError("the name is too long")
         return path

@@ -126,8 +126,9 @@ def read_manifest(path: Path) -> dict[str, Any]:
         value = json.loads(data) if len(data) <= LARGEST_MANIFEST else None
     except FileNotFoundError:
         raise InputError(
-            f"{path} does not exist; expected a manifest that dataset split wrote. Name its tag, "
-            "and its folder where that is not the usual one."
+            f"{path} does not exist; expected a manifest that dataset split wrote. Make the split "
+            f"(loragraft dataset split RECORDS --tag {path.name.removesuffix(SUFFIX)}), or name "
+            "another tag, and the folder where that is not the usual one."
         ) from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from None
