@@ -157,7 +157,7 @@ def _show(config: TrainConfig, made: _Made) -> None:
     rows = [[name, format_bytes(size)] for name, size in parts]
     print_table("Memory as configured", ["part", "bytes"], rows)
     names = [m.name for m, _, _ in made.elsewhere]
-    print_table("Memory otherwise", ["base", "gradient checkpointing", *names], _ways(made))
+    print_table("Memory otherwise", ["base", "checkpointing", *names], _ways(made))
     for machine, _, found in made.elsewhere:
         click.echo(_advice(machine, found))
 
@@ -176,16 +176,17 @@ def _facts(config: TrainConfig, made: _Made) -> list[list[str]]:
         "tokens": f"{effort.tokens:,.0f}" + ("" if effort.steps else " for 1,000 of the longest "
                                              "examples in all epochs"),
         "steps": "" if effort.steps is None else f"{effort.steps:,}",
-        "time here": "" if made.seconds is None else _time(made.seconds),
+        "time here": "" if made.seconds is None else _time(made.seconds, known=bool(effort.steps)),
         "memory here": f"{format_bytes(plan.machine.memory)} available",
     }  # fmt: skip
     return [[name, value] for name, value in facts.items() if value]
 
 
-def _time(seconds: float) -> str:
+def _time(seconds: float, *, known: bool) -> str:
     from loragraft.artifact.progress import format_seconds
 
     span = f"{format_seconds(seconds / 2)} to {format_seconds(seconds * 2)}"
+    span += "" if known else " for these"
     return f"{span}, by the speed of one product; a run measures it before it begins"
 
 
