@@ -65,6 +65,16 @@ def test_lines_end_at_multiples_and_weigh_by_tokens() -> None:
     assert mean_loss([]) is None
 
 
+def test_the_training_loss_of_a_step_is_that_of_its_evaluation_or_of_the_last_epoch() -> None:
+    assert a_log().training_loss(4) == 1.0
+    steps = tuple(
+        Step(number, number / 2, loss, 1e-4, 1.0, tokens, 0.5)
+        for number, loss, tokens in ((1, 9.0, 10), (2, 9.0, 10), (3, 2.0, 30), (4, 1.0, 10))
+    )
+    assert TrainingLog("run", "finished", steps).training_loss(4) == pytest.approx(1.75)
+    assert TrainingLog("run", "interrupted").training_loss(4) is None
+
+
 def test_the_largest_norm_of_a_line_is_nan_if_one_is() -> None:
     [line] = merge_steps([step(1, norm=math.nan), step(2, norm=3.0), step(3, norm=None)], 3)
     assert math.isnan(line.gradient_norm or 0)

@@ -139,7 +139,7 @@ def _course(config: TrainConfig, log: TrainingLog, metadata: Mapping[str, Any]) 
         ("validation loss before", _number(found.get("validation_loss_before"))),
         ("validation loss", _number(None if best is None else best.loss)),
         ("of step", "" if best is None else str(best.step)),
-        ("training loss at the end", _number(log.last_loss)),
+        ("training loss by then", _number(found.get("training_loss"))),
         *((name, _number(value)) for name, value in _inner(found, "metrics").items()),
         ("‖ΔW‖/‖W‖", _change(found.get("relative_change_of_weights"))),
         ("adapter verify", _text(_inner(metadata, "verification").get("verdict"))),

@@ -154,10 +154,18 @@ class TrainingLog:
         """Return the time spent on steps."""
         return math.fsum(step.seconds for step in self.steps)
 
-    @property
-    def last_loss(self) -> float | None:
-        """Return the training loss of the last line."""
-        return self.steps[-1].loss if self.steps else None
+    def training_loss(self, step: int) -> float | None:
+        """Return the training loss to hold against the validation loss of a step.
+
+        The mean of the steps since the evaluation before it; where none was made at the step, the
+        mean of the last epoch. A single line says little: its batches are few, and of their own
+        mixture.
+        """
+        found = next((one for one in self.evaluations if one.step == step), None)
+        if found is not None and found.train_loss is not None:
+            return found.train_loss
+        last = max((line.epoch for line in self.steps), default=0.0)
+        return mean_loss([line for line in self.steps if line.epoch > last - 1])
 
     def to_json(self) -> dict[str, Any]:
         """Return the log as JSON values."""

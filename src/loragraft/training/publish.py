@@ -245,7 +245,7 @@ def summary(trained: Trained) -> dict[str, Any]:
         "chosen_by": "validation loss" if chosen else "last step",
         "validation_loss_before": before,
         "validation_loss": None if chosen is None else chosen.loss,
-        "training_loss": log.last_loss,
+        "training_loss": log.training_loss(trained.step),
         "gap": None if chosen is None else chosen.gap,
         "metrics": {} if chosen is None else dict(chosen.metrics),
         "alarms": [alarm.words for alarm in log.alarms],
