@@ -177,6 +177,25 @@ def test_an_interrupted_run_goes_on_to_the_same_adapter(base: Path, tmp_path: Pa
     assert done.log.evaluations == whole.log.evaluations
 
 
+def test_patience_goes_on_where_it_was(base: Path, tmp_path: Path) -> None:
+    """The loss turns; the run is broken off at every evaluation that finds it no better."""
+    config = small_config(
+        tmp_path / "data", lora={"dropout": 0},
+        optimiser={"schedule": "constant", "warmup_steps": 0, "learning_rate": 2e-2, "epochs": 20},
+        evaluation={"every": 2, "patience": 3, "keep": 1, "samples": 0},
+    )  # fmt: skip
+    whole = run(config, tmp_path / "whole", base)
+    last = whole.log.evaluations[-1].step
+    assert whole.log.status == "stopped-early"
+    for stop in (last - 3, last - 1):
+        with pytest.raises(KeyboardInterrupt):
+            run(config, tmp_path, base, progress=Heard(stop, interrupt))
+    done = run(config, tmp_path, base)
+    assert done.resumed_from == last - 2
+    assert done.log.evaluations == whole.log.evaluations
+    assert (done.folder / WEIGHTS).read_bytes() == (whole.folder / WEIGHTS).read_bytes()
+
+
 def test_a_checkpoint_with_a_changed_file_is_not_gone_on_from(base: Path, tmp_path: Path) -> None:
     config = small_config(tmp_path / "data")
     whole = run(config, tmp_path / "whole", base)

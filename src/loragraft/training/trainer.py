@@ -31,7 +31,7 @@ from loragraft.artifact.space import explain_full_disk, free_disk
 from loragraft.errors import CheckpointError, OutOfSpaceError
 from loragraft.training.config import TrainConfig
 from loragraft.training.job import Batch, Job
-from loragraft.training.resume import FOLDER, PREFIX, drop_old, seal
+from loragraft.training.resume import FOLDER, PREFIX, drop_old, read_state, seal
 from loragraft.training.steps import count_steps, count_warmup
 
 if TYPE_CHECKING:
@@ -178,7 +178,8 @@ class JobTrainer(Trainer):
         self.job, self._config, self._watch, self._on_saved = job, config, watch, on_saved
         self._checkpoints = Path(str(arguments.output_dir))
         patience = config.evaluation.patience
-        more = [EarlyStoppingCallback(patience)] if patience and job.validation else []
+        self._stopping = EarlyStoppingCallback(patience) if patience and job.validation else None
+        more = [] if self._stopping is None else [self._stopping]
         with _warnings_off():
             super().__init__(
                 model=job.model, args=arguments, train_dataset=Examples(job.train),
@@ -296,6 +297,9 @@ class JobTrainer(Trainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:  # noqa: ANN401
         load_trained(self.job.model, Path(resume_from_checkpoint))
+        if self._stopping is not None:  # the Trainer counts from 0 again
+            waited = read_state(Path(resume_from_checkpoint)).waited
+            self._stopping.early_stopping_patience_counter = waited
 
 
 def trained_tensors(model: Any) -> Mapping[str, torch.Tensor]:  # noqa: ANN401
