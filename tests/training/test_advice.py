@@ -67,6 +67,18 @@ def test_less_ends_somewhere() -> None:
     assert "optimiser.epochs 1.5 -> 1" in half.change
 
 
+def test_an_adapter_that_is_no_better_than_the_base_is_told() -> None:
+    log = a_log([2.0, 1.9, 1.85], [1.7, 1.65, 1.64])
+    before = Evaluation(0, 0, 1.6, None, None, {}, ())
+    [advice] = advise(replace(log, evaluations=(before, *log.evaluations)), config())
+    assert advice.kind == "unstable"
+    assert "was 1.600 before training" in advice.because
+    assert "lowest 1.640 at step 30" in advice.because
+    worse = replace(before, loss=1.8)
+    found = advise(replace(log, evaluations=(worse, *log.evaluations)), config())
+    assert {one.kind for one in found} == {"none"}
+
+
 def test_a_loss_that_still_falls_is_underfitting() -> None:
     [advice] = advise(a_log([3.0, 2.5, 2.0, 1.5], [2.8, 2.4, 2.0, 1.6]), config())
     assert advice.kind == "underfitting"

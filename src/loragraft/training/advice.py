@@ -77,15 +77,28 @@ def advise(log: TrainingLog, config: TrainConfig) -> tuple[Advice, ...]:
 
 
 def unstable(log: TrainingLog, config: TrainConfig) -> Advice | None:
-    """The loss rose or was no number, or gradients exploded."""
+    """The loss rose or was no number, gradients exploded, or the base alone is better."""
     found = [a for a in log.alarms if a.kind in ("loss-rises", "gradient", "not-finite")]
-    if not found:
+    worse = _worse(log)
+    if not found and not worse:
         return None
-    settings = config.optimiser
-    rate = settings.learning_rate
+    rate = config.optimiser.learning_rate
     change = f"optimiser.learning_rate {rate:g} -> {rate / 2:g}, and a longer warm-up"
-    because = f"{len(found)} alarm{'s' * (len(found) > 1)}, the first: {found[0].words}"
-    return Advice("unstable", because, change)
+    reasons = [worse] if worse else []
+    if found:
+        reasons.append(f"{len(found)} alarm{'s' * (len(found) > 1)}, the first: {found[0].words}")
+    return Advice("unstable", " ".join(reasons), change)
+
+
+def _worse(log: TrainingLog) -> str:
+    """Say that the adapter predicts the validation data no better than the base without it."""
+    first, best = log.evaluations[:1], log.best
+    if not first or first[0].step or best is None or best.loss < first[0].loss:
+        return ""
+    return (
+        f"The validation loss was {first[0].loss:.3f} before training and never fell below it "
+        f"(lowest {best.loss:.3f} at step {best.step}): the base alone is better."
+    )
 
 
 def overfitting(log: TrainingLog, config: TrainConfig) -> Advice | None:
