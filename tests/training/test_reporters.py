@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from loragraft.errors import MissingExtraError, UnavailableError
+from loragraft.errors import InputError, MissingExtraError, UnavailableError
 from loragraft.training import reporters
 from loragraft.training.config import Reporter, TrainConfig
 from loragraft.training.reporters import reporting
@@ -159,3 +159,12 @@ def test_a_missing_package_is_named(
     with pytest.raises(MissingExtraError, match=rf"{name}.*loragraft\[{extra}\]"):
         run(name, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_is_made_for_reporters_only(tmp_path: Path) -> None:
+    (tmp_path / reporters.FOLDER).write_text("in the way")
+    silent = config("tensorboard").model_copy(update={"reporters": ()})
+    with reporting(silent, tmp_path) as callbacks:
+        assert callbacks == []
+    with pytest.raises(InputError, match=r"\.reports.*cannot be made: File exists"):
+        run("tensorboard", tmp_path)

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loragraft.artifact.files import write_atomically
-from loragraft.errors import MissingExtraError, UnavailableError
+from loragraft.errors import InputError, MissingExtraError, UnavailableError
 from loragraft.training.config import Reporter, TrainConfig
 
 if TYPE_CHECKING:
@@ -72,10 +72,12 @@ def reporting(
     Raises:
         MissingExtraError: If a package is missing.
         UnavailableError: If a service that the environment names cannot be reached.
+        InputError: If their folder cannot be made.
     """
     require_reporters(config)
     folder = outputs / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
+    if config.reporters:
+        _make_folder(folder)
     kept = folder / f"{config.experiment_id}.json"
     ids = _read_ids(kept) if after else {}
     with ExitStack() as stack:
@@ -86,6 +88,16 @@ def reporting(
         if ids:
             write_atomically(kept, json.dumps(ids).encode())
         yield callbacks
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{folder}, which reporters write into, cannot be made: {error.strerror}. Move away "
+            "what is there, or set reporters: []."
+        ) from None
 
 
 def _read_ids(path: Path) -> Ids:
