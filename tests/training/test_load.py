@@ -248,6 +248,23 @@ def test_a_truncated_base_and_a_missing_tokenizer_are_told(
         load.load_causal(config(), base)
 
 
+def test_a_broken_tokenizer_and_a_strange_configuration_are_told(
+    talking: Talking, tmp_path: Path
+) -> None:
+    base = shutil.copytree(talking("llama"), tmp_path / "base")
+    told = (base / "config.json").read_text()
+    for change in ({"hidden_size": "wide"}, {"num_attention_heads": 0}):
+        (base / "config.json").write_text(json.dumps({**json.loads(told), **change}))
+        with pytest.raises(CheckpointError, match="cannot load"):
+            load.load_causal(config(), base)
+    (base / "config.json").write_text(told)
+    tokenizer = base / "tokenizer.json"
+    for text in (tokenizer.read_text()[:1000], '{"version": "1.0", "model": {"type": "BPE"}}'):
+        tokenizer.write_text(text)
+        with pytest.raises(CheckpointError, match="cannot load the tokenizer"):
+            load.load_tokenizer(base)
+
+
 def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     real = load.importlib.util.find_spec
     monkeypatch.setattr(

@@ -124,9 +124,10 @@ def load_checkpoint(base: Path, dtype: str, **options: Any) -> Any:  # noqa: ANN
             str(base), dtype=getattr(torch, dtype), output_loading_info=True,
             local_files_only=True, **options,
         )  # fmt: skip
-    except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
+    except Exception as error:  # what a strange config.json raises is of many kinds
         raise CheckpointError(
-            f"transformers cannot load {base}: {error}. Download it again, or upgrade transformers."
+            f"transformers cannot load {base}: {_first_lines(error)}. Download it again, or "
+            "upgrade transformers."
         ) from error
     missing = sorted(loaded["missing_keys"])
     if missing:
