@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
 from loragraft.artifact.progress import Silent
+from loragraft.errors import CheckpointError, InputError
 from loragraft.training.causal_lm import (
     answer_loss,
     build_causal_lm,
@@ -17,6 +19,7 @@ from loragraft.training.causal_lm import (
     count_tokens,
     last_answer,
     read_causal_data,
+    refuse_unfit,
 )
 from loragraft.training.encoding import IGNORED, Example
 from loragraft.training.job import Job
@@ -151,3 +154,22 @@ def test_other_data_have_another_hash(talking: Callable[[str], Path], tmp_path: 
     rows[3]["messages"][1]["content"] += "!"
     write_rows(config.data.train[0], rows)
     assert read_causal_data(config, base, Silent()).facts["examples_sha256"] != before
+
+
+def test_a_base_that_the_examples_do_not_fit_is_refused(
+    talking: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Fewer rows than the tokenizer has tokens, and fewer positions than an example."""
+    base = talking("llama")
+    data = read_causal_data(small_config(tmp_path), base, Silent())
+    model = SimpleNamespace(
+        get_input_embeddings=lambda: torch.nn.Embedding(600, 2),
+        config=SimpleNamespace(max_position_embeddings=64),
+    )
+    refuse_unfit(model, data, 0, "example/small")
+    with pytest.raises(CheckpointError, match="makes the token 600, but the model has 600 rows"):
+        refuse_unfit(model, data, 600, "example/small")
+    longest = max(len(one.ids) for one in data.train.examples)
+    model.config.max_position_embeddings = longest - 1
+    with pytest.raises(InputError, match=f"has {longest} tokens.*max_length: {longest - 1}"):
+        refuse_unfit(model, data, 0, "example/small")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from loragraft.artifact.progress import Progress
 from loragraft.dataset.split.seed import rank
-from loragraft.errors import InputError
+from loragraft.errors import CheckpointError, InputError
 from loragraft.training.chat_format import ChatFormat
 from loragraft.training.config import TrainConfig
 from loragraft.training.conversations import Conversation, Read, read_conversations
@@ -182,6 +182,7 @@ def build_causal_lm(
     model, tokenizer = load_causal(config, base)
     progress.end()
     pad = next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None), 0)
+    refuse_unfit(model, data, pad, config.base)
     validation = sorted(data.validation.examples, key=lambda one: len(one.ids))
     return Job(
         model=model,
@@ -196,6 +197,30 @@ def build_causal_lm(
         facts={**data.facts, **count_parameters(model)},
         notes=data.notes,
     )
+
+
+def refuse_unfit(model: Any, data: CausalData, pad: int, base: str) -> None:  # noqa: ANN401
+    """Refuse tokens that the model has no row for, and more of them than it has positions.
+
+    Raises:
+        CheckpointError: If tokenizer and model do not belong together.
+        InputError: If an example is longer than what the model can read.
+    """
+    examples = [*data.train.examples, *data.validation.examples]
+    rows = int(model.get_input_embeddings().weight.shape[0])
+    highest = max(pad, *(max(example.ids) for example in examples))
+    if highest >= rows:
+        raise CheckpointError(
+            f"The tokenizer of {base} makes the token {highest}, but the model has {rows} rows: "
+            "they do not belong together. Download the base again."
+        )
+    positions = getattr(model.config, "max_position_embeddings", None)
+    longest = max(len(example.ids) for example in examples)
+    if isinstance(positions, int) and 0 < positions < longest:
+        raise InputError(
+            f"The longest example has {longest} tokens, and {base} was made for {positions}. Set "
+            f"optimiser.max_length: {positions}."
+        )
 
 
 def count_parameters(model: Any) -> dict[str, int]:  # noqa: ANN401
