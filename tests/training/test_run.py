@@ -340,6 +340,13 @@ def _files_up_to(size: int) -> Iterator[None]:
         signal.signal(signal.SIGXFSZ, handler)
 
 
+def test_room_is_asked_for_checkpoints_that_there_will_be(base: Path, tmp_path: Path) -> None:
+    config = small_config(
+        tmp_path / "data", held=False, optimiser={"max_steps": 2}, evaluation={"keep": 10**9}
+    )
+    assert run(config, tmp_path, base).folder.is_dir()
+
+
 def test_empty_data_are_refused(base: Path, tmp_path: Path) -> None:
     config = small_config(tmp_path / "data")
     write_rows(config.data.train[0], [])

@@ -137,7 +137,8 @@ class Attempt:
         """
         trained = sum(p.numel() for p in self.job.model.parameters() if p.requires_grad)
         checkpoint = trained * NUMBER_BYTES + FILES_BYTES
-        count = self.config.evaluation.keep + 2  # the best, and the one that is being written
+        keep = self.config.evaluation.keep + 1  # the best, too
+        count = min(keep, self._steps) + 1  # and the one that is being written
         require_disk(self._staging.folder, count * checkpoint, "Training with its checkpoints")
 
     def _over(self, state: State) -> bool:
