@@ -254,6 +254,13 @@ def test_a_small_corpus_gives_fewer_passages(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
+def test_more_passages_than_there_are_end_soon(tmp_path: Path) -> None:
+    corpus = documents(tmp_path, a=KEPT, b="Rain fell on it.")
+    questions = rows(tmp_path, {"evidence": ["a#19-44"]})
+    (one,), _ = read(configured(questions, corpus, passages=(10**9, 10**12)))
+    assert len(LABEL.findall(one.messages[0]["content"])) == 2
+
+
 def test_distractors_leave_where_there_is_no_room(tmp_path: Path) -> None:
     long = {f"d{number}": f"Field {number}. " + "Rain fell on it. " * 30 for number in range(9)}
     corpus = documents(tmp_path, a=KEPT, **long)

@@ -49,7 +49,7 @@ def choose(library: Library, record: Qa, gold: Gold, prompt: PromptConfig, seed:
     found: list[int] = []
     for wanted, candidates in (
         (hard, iter(library.like(record.question, LOOKED_AT) if hard else ())),
-        (count, _drawn(draw, len(library.chunks), TRIES * count)),
+        (count, _drawn(draw, len(library.chunks), TRIES * min(count, len(library.chunks)))),
     ):
         for number in candidates:
             if len(found) >= wanted:
