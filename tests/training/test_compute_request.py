@@ -91,6 +91,17 @@ def test_the_same_request_is_never_written_twice(tmp_path: Path) -> None:
     assert path.read_text(encoding="utf-8").count("## lora_replies_7b") == 2
 
 
+def test_a_description_of_several_lines_stays_one_entry(tmp_path: Path) -> None:
+    path = tmp_path / "requests.md"
+    append_request(
+        draft(replies(description="a\x1b[31m\n\n## b\n<!-- loragraft request c -->")), path
+    )
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if line.startswith("## ")] == ["## lora_replies_7b"]
+    assert sum(line.startswith("<!--") for line in lines) == 1
+    assert "\x1b" not in "".join(lines)
+
+
 def test_what_people_wrote_into_the_file_stays(tmp_path: Path) -> None:
     path = tmp_path / "requests.md"
     path.write_text("# Ours\n\nAn entry by hand.\n", encoding="utf-8")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from loragraft.artifact.files import write_atomically
 from loragraft.artifact.space import format_bytes
+from loragraft.chat.cleaning import clean
 from loragraft.checkpoint.files import read_small
 from loragraft.errors import InputError
 from loragraft.training.config import TrainConfig
@@ -87,14 +88,18 @@ def _serious(found: Fit) -> bool:
 def _about(config: TrainConfig, plan: MemoryPlan) -> list[str]:
     lora = config.lora
     targets = lora.targets if isinstance(lora.targets, str) else ", ".join(lora.targets)
-    why = f"- Why: {config.description.strip()}" if config.description.strip() else "- Why: (say)"
     return [
-        f"- Model: {config.base}, {plan.sizes.parameters / 1e9:.2f} billion parameters; a LoRA of "
-        f"rank {lora.r} on {targets}, {plan.trained / 1e6:.1f} million trained",
-        why,
+        f"- Model: {_line(config.base)}, {plan.sizes.parameters / 1e9:.2f} billion parameters; "
+        f"a LoRA of rank {lora.r} on {_line(targets)}, {plan.trained / 1e6:.1f} million trained",
+        f"- Why: {_line(config.description) or '(say)'}",
         f"- Batch: {plan.batch.rows} x {plan.batch.length:,} tokens, gradients of "
         f"{config.optimiser.accumulation} added up",
     ]
+
+
+def _line(text: str) -> str:
+    """Return a text that stays one line of Markdown, and no comment."""
+    return clean(" ".join(text.split())).replace("<!--", "&lt;!--")
 
 
 def _machine(plan: MemoryPlan) -> list[str]:
