@@ -87,6 +87,14 @@ def test_then_checkpointing_then_four_bits_then_length() -> None:
     assert fit(config, config.base, machine=gpu(0.9)) is None
 
 
+def test_a_batch_of_trillions_is_planned_at_once() -> None:
+    config = with_optimiser(load_config(SCIENCE), batch=10**12, accumulation=3)
+    found = fit(config, config.base, machine=gpu(100))
+    assert found is not None
+    assert found.config.optimiser.batch <= 1024
+    assert found.config.optimiser.batch * found.config.optimiser.accumulation == 3 * 10**12
+
+
 def test_changes_can_be_given_to_the_command(talking: Callable[[str], Path]) -> None:
     from loragraft.training.overrides import configure
 

@@ -24,6 +24,8 @@ DRAWN_BATCHES = 200
 """Random batches among which the largest stands for the run's largest."""
 SHORTEST = 256
 """Tokens below which no shorter examples are proposed."""
+LARGEST_BATCH = 1024
+"""Examples beyond which no smaller batch is proposed: a batch of millions is a slip of the pen."""
 OTHERS = (T4, P100)
 WAYS: tuple[tuple[str, bool], ...] = (
     ("none", False), ("none", True), ("nf4", False), ("nf4", True)
@@ -196,7 +198,9 @@ def _changes(config: TrainConfig) -> Iterator[tuple[tuple[str, ...], TrainConfig
 def _batches(config: TrainConfig) -> Iterator[tuple[int, int]]:
     """Yield batch and accumulation of the same product, the batch falling."""
     batch, whole = config.optimiser.batch, config.optimiser.batch * config.optimiser.accumulation
-    yield from ((size, whole // size) for size in range(batch, 0, -1) if whole % size == 0)
+    yield batch, config.optimiser.accumulation
+    smaller = range(min(batch - 1, LARGEST_BATCH), 0, -1)
+    yield from ((size, whole // size) for size in smaller if whole % size == 0)
 
 
 def _lengths(config: TrainConfig) -> Iterator[int]:
