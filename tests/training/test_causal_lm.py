@@ -13,6 +13,7 @@ import torch
 from loragraft.artifact.progress import Silent
 from loragraft.errors import CheckpointError, InputError
 from loragraft.training.causal_lm import (
+    Answers,
     answer_loss,
     build_causal_lm,
     count_answers,
@@ -115,6 +116,23 @@ def test_samples_are_whole_answers_in_words(job: Job) -> None:
         assert one.question.startswith(f"word {number}")
         assert one.answer == "All is well.", "what the base was taught"
         assert one.ended
+
+
+def test_an_answer_ends_where_the_model_has_no_more_positions(
+    talking: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """One that never says its end token would go on for a billion."""
+    config = small_config(tmp_path, evaluation={"sample_tokens": 10**9})
+    job = build_causal_lm(config, talking("llama"), Silent())
+    answers = job.answer
+    assert isinstance(answers, Answers)
+    answers._ends = frozenset({5})
+    job.model.config.max_position_embeddings = 60
+    job.model.eval()
+    with torch.no_grad():
+        sample = answers(0)
+    assert sample is not None
+    assert 0 < sample.tokens < 60
 
 
 def test_the_last_answer_of_several_is_found() -> None:

@@ -310,9 +310,11 @@ class Answers:
         from loragraft.adapter.peft_loading import quiet
 
         prompt = torch.tensor([list(ids)], device=self._model.device)
+        positions = getattr(self._model.config, "max_position_embeddings", None)
+        room = positions - len(ids) if isinstance(positions, int) else self._most
         settings = GenerationConfig(
-            max_new_tokens=self._most, do_sample=False, eos_token_id=sorted(self._ends),
-            pad_token_id=self._pad, use_cache=True,
+            max_new_tokens=max(1, min(self._most, room)), do_sample=False,
+            eos_token_id=sorted(self._ends), pad_token_id=self._pad, use_cache=True,
         )  # fmt: skip
         with quiet():
             found = self._model.generate(
