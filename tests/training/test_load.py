@@ -10,7 +10,14 @@ from typing import Any
 
 import pytest
 
-from loragraft.errors import CheckpointError, InputError, MissingExtraError, UnsupportedError
+from loragraft.artifact import space
+from loragraft.errors import (
+    CheckpointError,
+    InputError,
+    MissingExtraError,
+    OutOfMemoryError,
+    UnsupportedError,
+)
 from loragraft.training import load
 from loragraft.training.config import DataConfig, LoraSettings, OptimiserConfig, TrainConfig
 
@@ -263,6 +270,14 @@ def test_a_broken_tokenizer_and_a_strange_configuration_are_told(
         tokenizer.write_text(text)
         with pytest.raises(CheckpointError, match="cannot load the tokenizer"):
             load.load_tokenizer(base)
+
+
+def test_a_base_larger_than_the_memory_is_refused(
+    talking: Talking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(space, "available_memory", lambda: 1000)
+    with pytest.raises(OutOfMemoryError, match=r"Loading me/base needs about .* train plan"):
+        load.load_causal(config(), talking("llama"))
 
 
 def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from loragraft.adapter.peft_loading import load_checkpoint, quiet
+from loragraft.artifact.space import require_memory
 from loragraft.checkpoint.bases import quantization_of
 from loragraft.checkpoint.model import Checkpoint, read_json
 from loragraft.errors import CheckpointError, MissingExtraError, UnsupportedError
@@ -74,8 +75,10 @@ def load_whole(
     Raises:
         CheckpointError: If it is broken.
         UnsupportedError: If it is quantized already.
+        OutOfMemoryError: If it does not fit into the memory.
     """
     check_base(folder)
+    _require_memory(config, folder, precision)
     options = load_options(config, precision)
     if attention is not None:
         options["attn_implementation"] = attention
@@ -88,6 +91,22 @@ def load_whole(
     model.config.use_cache = False  # of no use in training; generate() has its own setting
     model.requires_grad_(False)
     return model
+
+
+def _require_memory(config: TrainConfig, folder: Path, precision: Precision) -> None:
+    """Refuse a whole base that is larger than the memory: the system would kill the process.
+
+    Raises:
+        OutOfMemoryError: Naming what is needed.
+    """
+    if config.quantization != "none":
+        return
+    with Checkpoint(folder) as checkpoint:
+        numbers = sum(info.size for info in checkpoint.tensors.values())
+    require_memory(
+        numbers * (4 if precision.name == "float32" else 2), f"Loading {config.base}",
+        "loragraft train plan CONFIG says what would fit.",
+    )  # fmt: skip
 
 
 def load_options(config: TrainConfig, precision: Precision) -> dict[str, Any]:
