@@ -8,6 +8,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from loragraft.adapter.findings import Severity, worst
 from loragraft.adapter.verify import VerifyRequest, verify_adapter
 from loragraft.artifact.checksums import check_checksums
 from loragraft.artifact.lock import hold_lock
+from loragraft.artifact.progress import Progress
 from loragraft.errors import (
     BundleError,
     CheckFailedError,
@@ -28,6 +30,8 @@ from loragraft.errors import (
     OutOfSpaceError,
 )
 from loragraft.training.config import TrainConfig, load_config
+from loragraft.training.encoding import IGNORED, Example
+from loragraft.training.job import Job, build_job
 from loragraft.training.resume import read_state
 from loragraft.training.run import Outcome, train
 from tests.support.training import Heard, conversations, small_config, write_rows
@@ -345,6 +349,17 @@ def test_room_is_asked_for_checkpoints_that_there_will_be(base: Path, tmp_path: 
         tmp_path / "data", held=False, optimiser={"max_steps": 2}, evaluation={"keep": 10**9}
     )
     assert run(config, tmp_path, base).folder.is_dir()
+
+
+def test_validation_that_counts_nothing_is_refused(base: Path, tmp_path: Path) -> None:
+    """A loss of 0 would be the best there can be."""
+
+    def build(config: TrainConfig, folder: Path, progress: Progress) -> Job:
+        job = build_job(config, folder, progress)
+        return replace(job, validation=[Example("v", (1, 2), (1, IGNORED))])
+
+    with pytest.raises(InputError, match="nothing to compare"):
+        run(small_config(tmp_path / "data"), tmp_path, base, build=build)
 
 
 def test_empty_data_are_refused(base: Path, tmp_path: Path) -> None:

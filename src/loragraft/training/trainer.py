@@ -28,7 +28,7 @@ from transformers import (
 )
 
 from loragraft.artifact.space import explain_full_disk, free_disk
-from loragraft.errors import CheckpointError, OutOfSpaceError
+from loragraft.errors import CheckpointError, InputError, OutOfSpaceError
 from loragraft.training.config import TrainConfig
 from loragraft.training.job import Batch, Job
 from loragraft.training.resume import FOLDER, PREFIX, drop_old, read_state, seal
@@ -250,6 +250,7 @@ class JobTrainer(Trainer):
 
         Raises:
             NonFiniteError: If the loss is no number.
+            InputError: If they hold nothing that the loss counts.
         """
         self.job.model.eval()
         with torch.no_grad():
@@ -274,7 +275,12 @@ class JobTrainer(Trainer):
             if number:
                 total += float(self.job.loss(self.job.model, batch))
                 count += number
-        return total / max(count, 1)
+        if not count:
+            raise InputError(
+                "The validation examples give the loss nothing to compare, so it would be 0 "
+                "whatever is learnt. Give others, or leave them out."
+            )
+        return total / count
 
     # Checkpoints.
 
