@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from loragraft.artifact.hashing import sha256_file
 from loragraft.dataset.records import Qa, parse_evidence, read_records
 from loragraft.engine.conversation import Literals
 from loragraft.engine.protocol import Sampling
@@ -79,6 +80,9 @@ def test_the_share_without_passages_is_exact(science: tuple[list[Conversation], 
     assert sum(read_.task_types.values()) == 420
     assert not read_.left_out
     assert [file.to_json()["name"] for file in read_.files] == ["science_train.jsonl"]
+    assert read_.to_json()["corpus"].items() >= {
+        "name": "papers.jsonl", "sha256": sha256_file(CORPUS), "documents": 60,
+    }.items()  # fmt: skip
 
 
 def test_answers_cite_the_passage_that_holds_the_evidence(
@@ -303,6 +307,20 @@ def test_passages_need_a_corpus(tmp_path: Path) -> None:
     (tmp_path / "empty.jsonl").write_text("{}\n")
     with pytest.raises(InputError, match="holds no document that can be read"):
         read(configured(questions, tmp_path / "empty.jsonl"))
+
+
+def test_a_folder_of_documents_is_a_corpus_too(tmp_path: Path) -> None:
+    folder = tmp_path / "papers"
+    folder.mkdir()
+    (folder / "a.txt").write_text(KEPT)
+    (folder / "b.txt").write_text("Rain fell.")
+    questions = rows(tmp_path, {"evidence": ["a.txt#19-44"]})
+    conversations, found = read(configured(questions, folder, passages=(2, 2)))
+    assert re.fullmatch(r"It is kept in the cellar \[P\d\]\.", conversations[0].answer)
+    before = found.to_json()["corpus"]
+    assert (before["name"], before["documents"], before["passages"]) == ("papers", 2, 2)
+    (folder / "b.txt").write_text("Snow fell.")
+    assert read(configured(questions, folder))[1].to_json()["corpus"] != before
 
 
 def test_without_a_corpus_answers_are_bare(tmp_path: Path) -> None:

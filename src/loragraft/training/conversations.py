@@ -60,6 +60,7 @@ class Read:
 
     Attributes:
         files: With their hashes.
+        corpus: Where passages and sentences are from, with its hash; None where none was read.
         split_seed: Of the split; None for files.
         modes: Conversations by mode.
         task_types: Conversations by task type.
@@ -68,6 +69,7 @@ class Read:
     """
 
     files: tuple[DataFile, ...] = ()
+    corpus: Mapping[str, Any] | None = None
     split_seed: int | None = None
     modes: Mapping[str, int] = field(default_factory=dict)
     task_types: Mapping[str, int] = field(default_factory=dict)
@@ -79,14 +81,16 @@ class Read:
         names = ("modes", "task_types", "left_out", "notes")
         return {
             "files": [file.to_json() for file in self.files],
+            **({} if self.corpus is None else {"corpus": dict(self.corpus)}),
             **{name: dict(getattr(self, name)) for name in names},
         }
 
 
 @dataclass
 class Tally:
-    """Counts of what happened while conversations were made."""
+    """What happened while conversations were made: counts, and the corpus that was read."""
 
+    corpus: Mapping[str, Any] | None = None
     left_out: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
 
@@ -123,6 +127,7 @@ def read_conversations(
         raise InputError(_nothing(tally, [file.path.name for file in rows.files]))
     return [one for _, one in made], Read(
         files=rows.files,
+        corpus=tally.corpus,
         split_seed=rows.split_seed,
         modes=Counter(one.mode for _, one in made),
         task_types=Counter(task_type for task_type, _ in made),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from loragraft.artifact.hashing import sha256_file
 from loragraft.dataset.records import Evidence, Qa, parse_evidence
 from loragraft.embedding.tokens import EstimatedTokens
 from loragraft.errors import InputError
@@ -73,6 +76,7 @@ class Library:
         documents: By id.
         chunks: Of all documents.
         skipped: Sources that could not be read.
+        about: For the metadata: name, hash, numbers of documents and passages.
         folder: Where search by words is kept.
     """
 
@@ -80,6 +84,7 @@ class Library:
     chunks: list[Chunk]
     skipped: list[Skipped]
     folder: Path
+    about: Mapping[str, Any] = field(default_factory=dict)
     _numbers: dict[str, list[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -179,4 +184,19 @@ def open_library(corpus: Path, tokenizer: Any, passage_tokens: int) -> Iterator[
         for chunk in split(document, reader, passage_tokens)
     ]
     with TemporaryDirectory(prefix="loragraft-words-") as folder:
-        yield Library(documents, chunks, skipped, Path(folder))
+        about = {
+            "name": corpus.name,
+            "sha256": sha256_file(corpus) if corpus.is_file() else _digest(documents),
+            "documents": len(documents),
+            "passages": len(chunks),
+        }
+        yield Library(documents, chunks, skipped, Path(folder), about)
+
+
+def _digest(documents: Mapping[str, Document]) -> str:
+    """Return the hash of a folder's documents: of their names and texts, in order."""
+    digest = hashlib.sha256()
+    for name in sorted(documents):
+        content = json.dumps([name, documents[name].text])
+        digest.update(content.encode("ascii"))
+    return digest.hexdigest()

@@ -64,8 +64,9 @@ def ask_questions(
         if corpus is not None and needs
         else nullcontext()
     ) as library:
-        if library is not None and library.skipped:
-            tally.notes[NOT_READ] = len(library.skipped)
+        if library is not None:
+            tally.corpus = library.about
+            tally.notes.update({NOT_READ: len(library.skipped)} if library.skipped else {})
         asker = _Asker(config, chat, library, tally)
         yield from asker.ask(records)
 
