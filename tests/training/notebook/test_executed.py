@@ -62,7 +62,9 @@ def execute(path: Path, work: Path, monkeypatch: pytest.MonkeyPatch, **settings:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(blocked), str(ROOT / "src")]))
     for name in ("JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR", "JUPYTER_CONFIG_DIR", "IPYTHONDIR"):
         monkeypatch.setenv(name, str(work / "jupyter"))
-    client = NotebookClient(book, timeout=600, resources={"metadata": {"path": str(work)}})
+    client = NotebookClient(  # a busy machine is no failure
+        book, timeout=3600, startup_timeout=600, resources={"metadata": {"path": str(work)}}
+    )
     client.execute()
     nbformat.write(book, work / "executed.ipynb")
     return "".join(
