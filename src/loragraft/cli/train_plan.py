@@ -157,7 +157,9 @@ def _show(config: TrainConfig, made: _Made) -> None:
     rows = [[name, format_bytes(size)] for name, size in parts]
     print_table("Memory as configured", ["part", "bytes"], rows)
     names = [m.name for m, _, _ in made.elsewhere]
-    print_table("Memory otherwise", ["base", "checkpointing", *names], _ways(made))
+    print_table(
+        "Memory otherwise (four bits: QLoRA)", ["base", "checkpointing", *names], _ways(made)
+    )
     for machine, _, found in made.elsewhere:
         click.echo(_advice(machine, found))
 
