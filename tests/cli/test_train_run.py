@@ -82,3 +82,11 @@ def test_a_typo_is_told_before_anything_is_loaded(config: Path, tmp_path: Path) 
     gone = call(config, "--base", tmp_path / "nowhere")
     assert gone.exit_code == 2
     assert "nowhere does not exist" in gone.stderr
+
+
+def test_missing_data_are_told_before_the_base_is_looked_for(config: Path, tmp_path: Path) -> None:
+    missing = f"data.train=[{tmp_path / 'none.jsonl'}]"
+    for more in ((), ("--dry-run",)):
+        gone = call(config, "--set", missing, "--base", tmp_path / "nowhere", *more)
+        assert gone.exit_code == 2
+        assert "none.jsonl does not exist; the configuration names it as data." in gone.stderr

@@ -19,9 +19,11 @@ def show_preview(
     from loragraft.cli.output import print_json, print_table, print_warnings
     from loragraft.training.load import require_training
     from loragraft.training.preview import preview
+    from loragraft.training.rows import require_data
     from loragraft.training.run import find_base
 
     require_training(config)
+    require_data(config.data)
     found = find_base(config, base)
     seen = preview(config, found.folder, progress)
     progress.end()

@@ -158,10 +158,11 @@ def _prepare(config: TrainConfig, base: str | None, progress: Progress) -> tuple
     from loragraft.training.attempt import hash_base
     from loragraft.training.load import require_training
     from loragraft.training.reporters import require_reporters
-    from loragraft.training.rows import read_rows
+    from loragraft.training.rows import read_rows, require_data
 
     require_training(config)
     require_reporters(config)
+    require_data(config.data)
     found = find_base(config, base)
     hashes = hash_base(found.folder, progress)
     if config.task == "causal-lm":

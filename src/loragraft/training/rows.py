@@ -111,6 +111,22 @@ def read_rows(data: DataConfig, part: Part, seed: int) -> Rows:
     return Rows(tuple(files), tuple(chosen), len(rows) - len(chosen), split_seed)
 
 
+def require_data(data: DataConfig) -> None:
+    """Look for what is named as data, before a base of gigabytes is fetched for it.
+
+    Raises:
+        InputError: If a file is missing, or a split is not what its manifest says.
+    """
+    parts: tuple[Part, ...] = ("train", "validation")
+    files = [path for part in parts for path in _paths(data, part)[0]]
+    for path in (*files, *([data.corpus] if data.corpus else [])):
+        if not path.exists():
+            raise InputError(
+                f"{path} does not exist; the configuration names it as data. Change it there, or "
+                "with --set data.train=..., data.splits=... or data.corpus=..."
+            )
+
+
 def _paths(data: DataConfig, part: Part) -> tuple[Sequence[Path], int | None]:
     if data.tag is not None:
         name = _IN_SPLITS[part]

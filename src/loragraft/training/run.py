@@ -20,6 +20,7 @@ from loragraft.training.job import Job, build_job
 from loragraft.training.log import TrainingLog, read_log
 from loragraft.training.reporters import require_reporters
 from loragraft.training.resume import FOLDER, whole_checkpoints
+from loragraft.training.rows import require_data
 
 Build = Callable[[TrainConfig, Path, Progress], Job]
 
@@ -102,6 +103,7 @@ def train(
     progress = progress or Silent()
     require_training(config)
     require_reporters(config)
+    require_data(config.data)
     found = find_base(config, base)
     for note in found.notes:
         progress.note(f"Note: {note}.")
