@@ -42,7 +42,10 @@ def _done(count: float, total: float | None, unit: str) -> str:
 
 
 def _rate(speed: float, unit: str) -> str:
-    return f"{format_bytes(speed)}/s" if unit == BYTES else f"{speed:,.1f}/s"
+    """Spell a speed; where one takes more than a second, how long it takes."""
+    if unit == BYTES:
+        return f"{format_bytes(speed)}/s"
+    return f"{speed:,.1f}/s" if speed >= 1 else f"{1 / speed:,.1f} s each"
 
 
 class LineProgress:
@@ -54,6 +57,7 @@ class LineProgress:
         self._stage, self._total, self._done, self._next = "", 0, 0, STEP
         self._unit = BYTES
         self._start = self._last = 0.0
+        self._first: tuple[int, float] | None = None
 
     def begin(self, stage: str, total: int, unit: str = BYTES) -> None:
         """Name the stage."""
@@ -61,6 +65,7 @@ class LineProgress:
             self._unit = unit
             self._stage, self._total, self._done, self._next = stage, total, 0, STEP
             self._start = self._last = time.monotonic()
+            self._first = None
         self.note(f"{stage} ({_amount(total, unit)})" if total else stage)
 
     def advance(self, count: int) -> None:
@@ -68,6 +73,7 @@ class LineProgress:
         with self._lock:
             self._done += count
             now = time.monotonic()
+            self._first = self._first or (self._done, now)
             if not self._total and now - self._last >= WHILE_SECONDS:
                 self._last = now
                 self.note(f"{self._stage}: {_amount(self._done, self._unit)} so far")
@@ -77,9 +83,16 @@ class LineProgress:
                 return
             share = self._done / self._total
             self._next, self._last = share + STEP, now
-            rate = self._done / max(now - self._start, 1e-6)
+            rate = self._speed(now)
             left = format_seconds((self._total - self._done) / max(rate, 1e-6))
-        self.note(f"{self._stage}: {share:.0%}, {_amount(rate, self._unit)}/s, {left} left")
+        self.note(f"{self._stage}: {share:.0%}, {_rate(rate, self._unit)}, {left} left")
+
+    def _speed(self, now: float) -> float:
+        """Return how many a second; what a resumed run has done already comes first, at once."""
+        first, since = self._first or (0, self._start)
+        if first == self._done:
+            first, since = 0, self._start
+        return (self._done - first) / max(now - since, 1e-6)
 
     def note(self, text: str) -> None:
         """Print a sentence."""
