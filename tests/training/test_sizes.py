@@ -93,6 +93,9 @@ def test_broken_and_quantized_folders_are_refused(talking: Talking, tmp_path: Pa
     (folder / "config.json").write_text(json.dumps({**config, "hidden_size": None}))
     with pytest.raises(CheckpointError, match="hidden_size"):
         find_sizes(folder)
+    strange = json.dumps({**config, "num_attention_heads": "four"})
+    (folder / "config.json").write_text(strange)
+    assert find_sizes(folder).heads == 1
     told = {**config, "quantization_config": {"quant_method": "awq", "bits": 4}}
     (folder / "config.json").write_text(json.dumps(told))
     with pytest.raises(UnsupportedError, match="AWQ 4-bit"):

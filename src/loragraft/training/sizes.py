@@ -135,7 +135,7 @@ def _from_shapes(
         if len(shape) == 2 and n.endswith(".weight") and _LAYER.search(n)
         and not _OTHER_TOWERS.search(n) and "embed" not in n
     }  # fmt: skip
-    hidden = widths.get("hidden")
+    hidden, heads = widths.get("hidden"), config.get("num_attention_heads")
     if not linear or hidden is None:
         raise CheckpointError(
             f"{name} shows no linear modules in numbered layers, or its config.json no "
@@ -147,7 +147,7 @@ def _from_shapes(
         layers=1 + max(int(found[1]) for n in linear if (found := _LAYER.search(n))),
         hidden=hidden, intermediate=widths.get("intermediate", 4 * hidden),
         query=widths.get("query", hidden), key_value=widths.get("key_value", hidden),
-        heads=int(config.get("num_attention_heads") or 1),
+        heads=heads if type(heads) is int and heads > 0 else 1,
         vocabulary=widths.get("vocabulary", 0),
         norms=sum(shapes[n] == (hidden,) and "norm" in n.lower() and n.endswith(".weight")
                   for n in first) or 2,
