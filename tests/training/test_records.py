@@ -13,7 +13,7 @@ from loragraft.artifact.hashing import sha256_file
 from loragraft.dataset.records import Qa, Score
 from loragraft.errors import InputError
 from loragraft.training.config import DataConfig, TrainConfig
-from loragraft.training.records import read_kind
+from loragraft.training.records import data_facts, read_kind
 
 
 def score(name: str, label: float = 1.0) -> dict[str, Any]:
@@ -42,7 +42,11 @@ def test_records_of_other_kinds_are_counted(tmp_path: Path) -> None:
     assert [record.id for record in read.records] == ["a", "b"]
     assert read.facts["left_out"] == {"conversations": 1, "kind qa": 1}
     assert read.facts["task_types"] == {"t": 2}
-    assert read.facts["files"] == [{"name": "a.jsonl", "sha256": sha256_file(file), "rows": 4}]
+    told = data_facts({"train": read}, read.records)
+    digest = sha256_file(file)
+    assert told["files"] == [{"part": "train", "name": "a.jsonl", "sha256": digest, "rows": 4}]
+    other = data_facts({"train": read}, read.records[:1])
+    assert told["examples_sha256"] != other["examples_sha256"]
 
 
 def test_a_limit_is_told(tmp_path: Path) -> None:
