@@ -6,13 +6,16 @@ import json
 import math
 from pathlib import Path
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 from loragraft.errors import InputError
 from loragraft.training.log import (
     Alarm,
     Evaluation,
     Sample,
+    Status,
     Step,
     TrainingLog,
     make_sample,
@@ -111,3 +114,33 @@ def test_a_changed_log_is_refused(tmp_path: Path, key: str, value: object) -> No
     (tmp_path / "weights.json").write_text(json.dumps(body))
     with pytest.raises(InputError, match="was changed"):
         read_log(tmp_path)
+
+
+NUMBERS = st.floats(allow_nan=True, allow_infinity=True)
+STEPS = st.builds(
+    Step, st.integers(1, 10**9), NUMBERS, NUMBERS, NUMBERS, st.none() | NUMBERS,
+    st.integers(0, 10**9), NUMBERS,
+)  # fmt: skip
+SAMPLES = st.builds(Sample, *[st.text()] * 4, st.integers(0, 999), st.booleans(), st.booleans())
+EVALUATIONS = st.builds(
+    Evaluation, st.integers(0, 10**9), NUMBERS, NUMBERS, st.none() | NUMBERS, st.none() | NUMBERS,
+    st.dictionaries(st.text(), NUMBERS, max_size=2), st.lists(SAMPLES, max_size=2).map(tuple),
+)  # fmt: skip
+
+
+@hypothesis.given(
+    st.lists(STEPS, max_size=3), st.lists(EVALUATIONS, max_size=2),
+    st.sampled_from(["running", "failed"]), st.text(),
+)  # fmt: skip
+@hypothesis.settings(max_examples=50)
+def test_any_log_comes_back(
+    tmp_path_factory: pytest.TempPathFactory,
+    steps: list[Step],
+    evaluations: list[Evaluation],
+    status: Status,
+    name: str,
+) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    log = TrainingLog(name, status, tuple(steps), tuple(evaluations))
+    write_log(folder, log)
+    assert repr(read_log(folder)) == repr(log)  # NaN is equal to nothing, and spelled alike

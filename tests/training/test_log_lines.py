@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import pytest
+
+from loragraft.errors import InputError
 from loragraft.training.log import Alarm, Evaluation, Step
 from loragraft.training.log_lines import LogLines
 
@@ -59,3 +62,12 @@ def test_steps_since_the_last_evaluation(tmp_path: Path) -> None:
     with LogLines(tmp_path / "lines.jsonl", "run") as lines:
         fill(lines, 1, 5)
         assert [step.step for step in lines.since_evaluation()] == [5]
+
+
+def test_lines_that_someone_changed_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+    with LogLines(path, "run") as lines:
+        fill(lines, 1, 2)
+    path.write_text(path.read_text().replace('"loss"', '"lots"'))
+    with pytest.raises(InputError, match="--restart"):
+        LogLines(path, "run", after=2)

@@ -12,6 +12,7 @@ from loragraft.artifact.closing import Closing
 from loragraft.artifact.files import sync_file
 from loragraft.artifact.journal import Journal
 from loragraft.artifact.metadata import plain
+from loragraft.errors import InputError
 from loragraft.training.log import (
     Alarm,
     Evaluation,
@@ -50,6 +51,7 @@ class LogLines(Closing):
 
         Raises:
             OutOfSpaceError: If the disk is full.
+            InputError: If a line was changed by someone.
         """
         self.experiment_id = experiment_id
         self.steps: list[Step] = []
@@ -59,8 +61,15 @@ class LogLines(Closing):
         if not after:
             path.unlink(missing_ok=True)
         self._journal = _cut(path, experiment_id, after)
-        for entry in self._journal.entries:
-            self._take(entry)
+        try:
+            for entry in self._journal.entries:
+                self._take(entry)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            self._journal.close()
+            raise InputError(
+                f"{path} holds a line that no run has logged ({type(error).__name__} at {error}). "
+                "Run the command again with --restart."
+            ) from None
 
     def _take(self, entry: Mapping[str, Any]) -> None:
         kind = entry["line"]
