@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -102,8 +103,18 @@ def test_a_grid_without_validation_is_refused(base: Path, tmp_path: Path) -> Non
     assert not (tmp_path / "out").exists()
 
 
+@pytest.fixture(scope="module")
+def once(talking: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with data and the grid's results, trained once."""
+    folder = tmp_path_factory.mktemp("grid")
+    run(config(folder), folder, talking("llama"), threads=1)
+    return folder
+
+
 @pytest.fixture
-def done(base: Path, tmp_path: Path) -> GridOutcome:
+def done(once: Path, base: Path, tmp_path: Path) -> GridOutcome:
+    """The same in a folder of the test's own."""
+    shutil.copytree(once, tmp_path, dirs_exist_ok=True)
     return run(config(tmp_path), tmp_path, base)
 
 
