@@ -177,7 +177,7 @@ class Attempt:
 
     def _tell_difference(self, journal: Journal) -> None:
         """Say where a run goes on in another way than it began: it will not be the same bits."""
-        before = next((e["by"] for e in reversed(journal.entries) if "by" in e), {})
+        before: dict[str, str] = next((e["by"] for e in reversed(journal.entries) if "by" in e), {})
         now = surroundings()
         changed = [
             f"{name} {before[name]}" for name in now if before.get(name, now[name]) != now[name]
