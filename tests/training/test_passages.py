@@ -314,7 +314,7 @@ def test_a_folder_of_documents_is_a_corpus_too(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "a.txt").write_text(KEPT)
     (folder / "b.txt").write_text("Rain fell.")
-    questions = rows(tmp_path, {"evidence": ["a.txt#19-44"]})
+    questions = rows(tmp_path, {"evidence": ["papers/a.txt#19-44"]})
     conversations, found = read(configured(questions, folder, passages=(2, 2)))
     assert re.fullmatch(r"It is kept in the cellar \[P\d\]\.", conversations[0].answer)
     before = found.to_json()["corpus"]
