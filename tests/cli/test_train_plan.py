@@ -48,7 +48,7 @@ def test_a_published_base_is_planned_by_its_name() -> None:
     for words in ("7,615,616,512 parameters", "published sizes", "activations", "together",
                   "T4: fits as configured.", "four bits (nf4)"):  # fmt: skip
         assert words in done.stdout
-    assert "is not on the disk" in done.stderr
+    assert "is no folder here" in done.stderr
 
 
 def test_a_base_that_is_here_is_planned_by_its_data(tmp_path: Path, talking: Talking) -> None:
@@ -83,6 +83,19 @@ def test_a_request_is_drafted_once(tmp_path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert "lora_replies_7b" in text
     assert "GPU hours" in text
+
+
+def test_a_processor_too_small_is_told_how_the_c_library_takes_less(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from loragraft.training import machine, outlook
+
+    small_one = machine.Machine("this processor", "cpu", False, 8 << 30)
+    monkeypatch.setattr(outlook, "this_machine", lambda: small_one)
+    monkeypatch.setattr("sys.platform", "linux")
+    done = plan(str(ROOT / "configs" / "training" / "science.yaml"))
+    assert "MALLOC_MMAP_THRESHOLD_=1048576" in done.stdout
+    assert "This processor: fits with --set" in done.stdout
 
 
 def test_values_can_be_changed() -> None:

@@ -134,3 +134,8 @@ def test_what_cannot_be_planned_is_told(
     config = type(config).model_validate({**config.model_dump(), **changes})
     with pytest.raises(kind, match=words):
         plan_memory(config, config.base, machine=T4)
+
+
+def test_an_empty_list_of_rows_is_no_measure() -> None:
+    config = load_config(SCIENCE)
+    assert not plan_memory(config, config.base, machine=T4, rows=[]).measured

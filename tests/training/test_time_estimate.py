@@ -85,7 +85,7 @@ def test_too_little_memory_is_told_before_the_run(tmp_path: Path, talking: Talki
     def loss(model: Any, batch: Any) -> Any:  # noqa: ANN401
         import torch
 
-        return torch.empty(1 << 62)
+        return torch.empty(1 << 50)
 
     with pytest.raises(OutOfMemoryError, match=r"optimiser\.batch"):
         measured(config, dataclasses.replace(job, loss=loss))

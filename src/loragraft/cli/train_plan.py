@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +11,7 @@ from loragraft.cli.paths import PATH
 
 if TYPE_CHECKING:
     from loragraft.training.compute_request import Request
-    from loragraft.training.config import TrainConfig
-    from loragraft.training.effort import Effort
-    from loragraft.training.machine import Machine
-    from loragraft.training.plan import Fit, MemoryPlan
+    from loragraft.training.outlook import Elsewhere, Outlook
 
 REQUESTS = Path("docs/compute_requests.md")
 
@@ -47,97 +42,21 @@ def plan(
     its sizes are known. The data are read where they are there.
     """
     from loragraft.cli.output import print_json, print_warnings
+    from loragraft.training.compute_request import append_request
+    from loragraft.training.outlook import look_ahead
     from loragraft.training.overrides import configure
 
-    settings = configure(config, changes, None)
-    made = _make(settings, base)
-    request = _request(settings, made) if wanted else None
-    written = request is not None and _append(request, request_file)
+    found = look_ahead(configure(config, changes), base)
+    request = found.request() if wanted else None
+    written = request is not None and append_request(request, request_file)
     if as_json:
-        print_json({**_json(settings, made), "request": _request_json(request, request_file)})
+        told = None if request is None else _request_json(request, request_file, written)
+        print_json({**found.to_json(), "request": told})
         return
-    print_warnings(made.notes)
-    _show(settings, made)
+    print_warnings(found.notes)
+    _show(found)
     if wanted:
         click.echo(_told(request, request_file, written))
-
-
-@dataclass(frozen=True)
-class _Made:
-    """A plan, and what was found on the way."""
-
-    plan: MemoryPlan
-    rows: Sequence[Any] | None
-    effort: Effort
-    seconds: float | None
-    elsewhere: tuple[tuple[Machine, MemoryPlan, Fit | None], ...]
-    notes: tuple[str, ...]
-
-
-def _make(config: TrainConfig, base: str | None) -> _Made:
-    from loragraft.training.effort import cpu_seconds, processor_speed, run_effort
-    from loragraft.training.machine import this_machine
-    from loragraft.training.plan import OTHERS, fit, plan_memory
-    from loragraft.training.sizes import find_sizes
-
-    name = base or config.base
-    sizes = find_sizes(name)
-    rows, notes = _read_rows(config, name)
-    machine = this_machine()
-    made = plan_memory(config, sizes, machine=machine, rows=rows)
-    lengths = None if rows is None else [len(row.labels) for row in rows]
-    effort = run_effort(config, sizes, made.batch, lengths)
-    seconds = None
-    if machine.device == "cpu" and _has_torch():
-        seconds = cpu_seconds(effort, processor_speed())
-    elsewhere = tuple(
-        (m, plan_memory(config, sizes, machine=m, rows=rows),
-         fit(config, sizes, machine=m, rows=rows))
-        for m in (machine, *OTHERS)
-    )  # fmt: skip
-    return _Made(made, rows, effort, seconds, elsewhere, notes)
-
-
-def _has_torch() -> bool:
-    import importlib.util
-
-    return importlib.util.find_spec("torch") is not None
-
-
-def _read_rows(config: TrainConfig, base: str) -> tuple[Sequence[Any] | None, tuple[str, ...]]:
-    """Read the data where base and data are here; else say what is assumed."""
-    from loragraft.artifact.progress import Silent
-    from loragraft.checkpoint.resolve import existing_path
-    from loragraft.errors import InputError, UnavailableError
-
-    folder = existing_path(base)
-    if folder is None:
-        return None, (f"{base} is not on the disk: its sizes are those of the published base, and "
-                      "batches are taken to be full, a quarter of them answers.",)  # fmt: skip
-    from loragraft.training.causal_lm import read_causal_data
-    from loragraft.training.load import require_training
-
-    try:
-        require_training(config)
-        return read_causal_data(config, folder, Silent()).rows, ()
-    except (InputError, UnavailableError) as error:
-        return None, (f"The data were not read, so batches are taken to be full, a quarter of them "
-                      f"answers. {error}",)  # fmt: skip
-
-
-def _request(config: TrainConfig, made: _Made) -> Request | None:
-    """Draft a request, unless a GPU is here that takes the run."""
-    from loragraft.training.compute_request import draft_request
-
-    if made.plan.fits and made.plan.machine.device != "cpu":
-        return None
-    return draft_request(config, made.plan, made.effort, made.rows)
-
-
-def _append(request: Request, path: Path) -> bool:
-    from loragraft.training.compute_request import append_request
-
-    return append_request(request, path)
 
 
 def _told(request: Request | None, path: Path, written: bool) -> str:
@@ -146,109 +65,95 @@ def _told(request: Request | None, path: Path, written: bool) -> str:
     return f"{'Request written' if written else 'Unchanged, it stands there'}: {path}"
 
 
-def _show(config: TrainConfig, made: _Made) -> None:
+def _request_json(request: Request, path: Path, written: bool) -> dict[str, Any]:
+    return {
+        "file": str(path),
+        "written": written,
+        "gpu": request.gpu,
+        "gpu_hours": request.hours,
+        "text": request.text,
+    }
+
+
+def _show(found: Outlook) -> None:
     from loragraft.artifact.space import format_bytes
     from loragraft.cli.output import print_table
 
-    plan = made.plan
-    print_table(f"{config.experiment_id}, planned", ["", ""], _facts(config, made))
-    total = ("together", plan.now.total)
-    parts = [pair for pair in (*plan.now.parts.items(), total) if pair[1]]
-    rows = [[name, format_bytes(size)] for name, size in parts]
-    print_table("Memory as configured", ["part", "bytes"], rows)
-    names = [m.name for m, _, _ in made.elsewhere]
-    print_table(
-        "Memory otherwise (four bits: QLoRA)", ["base", "checkpointing", *names], _ways(made)
-    )
-    for machine, _, found in made.elsewhere:
-        click.echo(_advice(machine, found))
+    now = found.plan.now
+    print_table(f"{found.config.experiment_id}, planned", ["", ""], _facts(found))
+    parts = [pair for pair in (*now.parts.items(), ("together", now.total)) if pair[1]]
+    print_table("Memory as configured", ["part", "bytes"],
+                [[name, format_bytes(size)] for name, size in parts])  # fmt: skip
+    names = [one.machine.name for one in found.machines]
+    title = "Memory otherwise (four bits: QLoRA)"
+    print_table(title, ["base", "checkpointing", *names], _ways(found))
+    for one in found.machines:
+        click.echo(_advice(one))
+    if found.giving_back is not None:
+        click.echo(_giving_back(found.giving_back))
 
 
-def _facts(config: TrainConfig, made: _Made) -> list[list[str]]:
+def _facts(found: Outlook) -> list[list[str]]:
     from loragraft.artifact.space import format_bytes
 
-    plan, batch, effort = made.plan, made.plan.batch, made.effort
-    of = "" if plan.measured else ", assumed"
+    plan, batch, effort = found.plan, found.plan.batch, found.effort
+    source = "its files' headers" if plan.sizes.source == "files" else "published sizes"
+    assumed = "" if plan.measured else ", assumed"
+    of = "" if effort.steps is not None else " for 1,000 of the longest examples in all epochs"
     facts = {
-        "base": f"{plan.sizes.name}, {plan.sizes.parameters:,} parameters, from its "
-                + ("files' headers" if plan.sizes.source == "files" else "published sizes"),
+        "base": f"{plan.sizes.name}, {plan.sizes.parameters:,} parameters, from {source}",
         "trained": f"{plan.trained:,} parameters",
         "precision": f"{plan.precision.name}. {plan.precision.why}",
-        "largest batch": f"{batch.rows} x {batch.length:,} tokens, logits at {batch.logits:,}{of}",
-        "tokens": f"{effort.tokens:,.0f}" + ("" if effort.steps else " for 1,000 of the longest "
-                                             "examples in all epochs"),
+        "largest batch": f"{batch.rows:,} x {batch.length:,} tokens, logits at "
+                         f"{batch.logits:,}{assumed}",
+        "tokens": f"{effort.tokens:,.0f}{of}",
         "steps": "" if effort.steps is None else f"{effort.steps:,}",
-        "time here": "" if made.seconds is None else _time(made.seconds, known=bool(effort.steps)),
+        "time here": _time(found),
         "memory here": f"{format_bytes(plan.machine.memory)} available",
     }  # fmt: skip
     return [[name, value] for name, value in facts.items() if value]
 
 
-def _time(seconds: float, *, known: bool) -> str:
+def _time(found: Outlook) -> str:
     from loragraft.artifact.progress import format_seconds
 
-    span = f"{format_seconds(seconds / 2)} to {format_seconds(seconds * 2)}"
-    span += "" if known else " for these"
+    if found.seconds is None:
+        return ""
+    span = f"{format_seconds(found.seconds / 2)} to {format_seconds(found.seconds * 2)}"
+    span += "" if found.effort.steps is not None else " for these"
     return f"{span}, by the speed of one product; a run measures it before it begins"
 
 
-def _ways(made: _Made) -> list[list[str]]:
+def _ways(found: Outlook) -> list[list[str]]:
     from loragraft.artifact.space import format_bytes
     from loragraft.training.memory import fits
 
     rows = []
-    for number, way in enumerate(made.plan.ways):
-        cells = [
-            f"{format_bytes(p.ways[number].total)}{'' if fits(p.ways[number], m) else ', too much'}"
-            for m, p, _ in made.elsewhere
-        ]
+    for number, way in enumerate(found.plan.ways):
+        totals = [(one.plan.ways[number], one.machine) for one in found.machines]
+        cells = [f"{format_bytes(memory.total)}{'' if fits(memory, machine) else ', too much'}"
+                 for memory, machine in totals]  # fmt: skip
         base = "four bits (nf4)" if way.quantization == "nf4" else "whole"
         rows.append([base, "yes" if way.checkpointing else "no", *cells])
     return rows
 
 
-def _advice(machine: Machine, found: Fit | None) -> str:
+def _advice(one: Elsewhere) -> str:
     """Say what to change first for a machine."""
-    name = machine.name[:1].upper() + machine.name[1:]
-    if found is None:
+    name = one.machine.name[:1].upper() + one.machine.name[1:]
+    if one.fit is None:
         return f"{name}: too small whatever is changed. Take a smaller base."
-    if not found.changes:
+    if not one.fit.changes:
         return f"{name}: fits as configured."
-    return f"{name}: fits with " + " ".join(f"--set {change}" for change in found.changes)
+    return f"{name}: fits with " + " ".join(f"--set {change}" for change in one.fit.changes)
 
 
-def _json(config: TrainConfig, made: _Made) -> dict[str, Any]:
-    plan, batch = made.plan, made.plan.batch
-    return {
-        "experiment_id": config.experiment_id,
-        "base": {"name": plan.sizes.name, "parameters": plan.sizes.parameters,
-                 "source": plan.sizes.source},
-        "trained_parameters": plan.trained,
-        "precision": {"name": plan.precision.name, "why": plan.precision.why},
-        "batch": {"rows": batch.rows, "length": batch.length, "logits": batch.logits,
-                  "measured": plan.measured},
-        "tokens": made.effort.tokens,
-        "steps": made.effort.steps,
-        "seconds_here": made.seconds,
-        "memory": plan.now.to_json(),
-        "machines": [_machine_json(*one) for one in made.elsewhere],
-        "notes": list(made.notes),
-    }  # fmt: skip
+def _giving_back(total: int) -> str:
+    from loragraft.artifact.space import format_bytes
+    from loragraft.training.memory import GIVING_BACK
 
-
-def _machine_json(machine: Machine, plan: MemoryPlan, found: Fit | None) -> dict[str, Any]:
-    return {
-        "name": machine.name,
-        "memory": machine.memory,
-        "fits": plan.fits,
-        "total": plan.now.total,
-        "ways": [way.to_json() for way in plan.ways],
-        "changes_to_fit": None if found is None else list(found.changes),
-    }
-
-
-def _request_json(request: Request | None, path: Path) -> dict[str, Any] | None:
-    if request is None:
-        return None
-    return {"file": str(path), "gpu": request.gpu, "gpu_hours": request.hours,
-            "text": request.text}  # fmt: skip
+    name, value = next(iter(GIVING_BACK.items()))
+    return (
+        f"With {name}={value} in the environment it takes {format_bytes(total)} here: freed blocks "
+        "go back to the system at once, and steps take about a third longer."
+    )

@@ -106,8 +106,8 @@ def _adapter_bytes(
     inner = sum(lora.r * how.item for _ in leaves)
     kept = batch.tokens * (inner + _inputs(leaves, lora, how, layers))
     if lora.dora:  # the base's result twice, and an identity matrix as wide as the input
-        kept += batch.tokens * sum(2 * outside * FLOAT for _, _, outside in leaves)
-        kept += sum(inside * inside * FLOAT for _, inside, _ in leaves)
+        kept += batch.tokens * sum(2 * outside * how.item for _, _, outside in leaves)
+        kept += sum(inside * inside * how.item for _, inside, _ in leaves)
     return kept
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -92,6 +92,7 @@ def plan_memory(
     *,
     machine: Machine,
     rows: Sequence[Row] | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> MemoryPlan:
     """Estimate what a run takes; nothing is loaded.
 
@@ -100,6 +101,7 @@ def plan_memory(
         base: Its folder, its name, or its sizes.
         machine: Where it is to run.
         rows: What goes through the model, where the data were read.
+        environment: Variables that the C library reads; None is this process's.
 
     Raises:
         InputError: If the base is neither here nor known, or lacks a module that is adapted.
@@ -108,8 +110,8 @@ def plan_memory(
     """
     if config.task != "causal-lm":
         raise UnsupportedError(
-            f"The memory of task {config.task} is not estimated: encoders are small. Run it with "
-            "--dry-run, which loads the model and says what it takes."
+            f"The memory of task {config.task} is not estimated: encoders are small. loragraft "
+            "train run CONFIG --dry-run loads the model and measures its time."
         )
     sizes = base if isinstance(base, BaseSizes) else find_sizes(base)
     targets = choose_targets(config.lora, tuple(sizes.linear), sizes.name)
@@ -117,11 +119,11 @@ def plan_memory(
     batch = largest_batch(config, rows)
 
     def estimate(one: TrainConfig) -> Memory:
-        return estimate_memory(one, sizes, targets, batch, precision)
+        return estimate_memory(one, sizes, targets, batch, precision, environment)
 
     return MemoryPlan(
         sizes, batch, adapter_parameters(sizes, config.lora, targets), precision, estimate(config),
-        tuple(estimate(with_way(config, *way)) for way in WAYS), machine, rows is not None,
+        tuple(estimate(with_way(config, *way)) for way in WAYS), machine, bool(rows),
     )  # fmt: skip
 
 
