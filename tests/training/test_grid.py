@@ -23,6 +23,7 @@ from loragraft.errors import BundleError, CheckFailedError, InputError, LockedEr
 from loragraft.training.config import TrainConfig, load_config
 from loragraft.training.grid import GridOutcome, plan_grid, run_grid
 from loragraft.training.grid_cells import make_cells, short_rate
+from loragraft.training.run import train
 from loragraft.training.saving import WEIGHTS_NAME
 from loragraft.training.spelling import spell_config
 from tests.support.training import Heard, conversations, small_config, write_rows
@@ -259,3 +260,22 @@ def test_runs_in_processes_of_their_own_give_the_same(
         there = tmp_path / "apart/out" / name / WEIGHTS_NAME
         assert there.read_bytes() == (tmp_path / "out" / name / WEIGHTS_NAME).read_bytes()
     assert outcome.report.to_json()["best"] == done.report.to_json()["best"]
+
+
+def test_an_unfinished_run_of_the_grids_name_is_neither_lost_nor_published(
+    base: Path, tmp_path: Path
+) -> None:
+    wanted = config(tmp_path, grid={**TWO, "r": (2,)}, evaluation={"every": 1, "samples": 0})
+
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(wanted, tmp_path / "out", base=str(base), progress=Heard(2, stop))
+    with pytest.raises(BundleError, match="holds an unfinished run"):
+        run(wanted, tmp_path, base)
+    folder = run(wanted, tmp_path, base, replace=True).folder
+    assert not (folder / "checkpoints").exists()
+    assert {path.name for path in folder.iterdir()} == {
+        path.name for path in (tmp_path / "out" / LOW).iterdir()
+    } | {"grid.json", "grid.png"}

@@ -31,6 +31,7 @@ from loragraft.training.grid_cells import Cell, Mark, Standing, find_standing, m
 from loragraft.training.grid_publish import is_grids_own, is_same, publish_best
 from loragraft.training.grid_report import GridReport, Line, best_line, make_line
 from loragraft.training.job import Job, build_job
+from loragraft.training.resume import FOLDER, whole_checkpoints
 from loragraft.training.run import Build, find_base, train
 
 OWN_FAULT = (NonFiniteError, CheckFailedError, OutOfMemoryError, LockedError)
@@ -119,6 +120,7 @@ def run_grid(
     cells = _checked(config)
     own = is_grids_own(outputs / config.experiment_id)
     with Staging(outputs, config.experiment_id, replace=replace or own) as staging:
+        _begin(staging, replace=replace)
         build, mark = _prepare(config, base, progress)
         work = _Work(cells)
         replaced = _look(work, outputs, mark, replace=replace)
@@ -142,6 +144,20 @@ def run_grid(
     log = work.done[best.id].log
     chosen = next(cell.config for cell in cells if cell.id == best.id)
     return GridOutcome(report, staging.target, advise(log, chosen) if log else ())
+
+
+def _begin(staging: Staging, *, replace: bool) -> None:
+    """Empty the staging folder, which a single run of the grid's name may have left something in.
+
+    Raises:
+        BundleError: If that run could still go on.
+    """
+    if whole_checkpoints(staging.folder / FOLDER) and not replace:
+        raise BundleError(
+            f"{staging.folder} holds an unfinished run of the grid's own name, which would be "
+            "lost. Give the grid another name (--id), finish that run, or give --replace."
+        )
+    staging.discard()
 
 
 def _checked(config: TrainConfig) -> tuple[Cell, ...]:
