@@ -9,12 +9,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from loragraft.artifact.checksums import check_checksums
 from loragraft.artifact.lock import hold_lock
@@ -32,20 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TWO = {"r": (2, 4), "learning_rate": (5e-3,), "epochs": (1,)}
 LOW, HIGH = "small_r2_lr5e-3_e1", "small_r4_lr5e-3_e1"
 
-
-@pytest.fixture
-def base(talking: Callable[[str], Path]) -> Path:
-    """A model of two layers."""
-    return talking("llama")
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Models this small are slower on several threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def config(folder: Path, **more: Any) -> TrainConfig:  # noqa: ANN401

@@ -38,20 +38,7 @@ from tests.support.training import Heard, conversations, small_config, write_row
 
 WEIGHTS = "adapter_model.safetensors"
 
-
-@pytest.fixture
-def base(talking: Callable[[str], Path]) -> Path:
-    """A model of two layers."""
-    return talking("llama")
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Models this small are slower on several threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def run(config: TrainConfig, folder: Path, base: Path, **more: Any) -> Outcome:  # noqa: ANN401
