@@ -18,8 +18,9 @@ TERA = 1e12
 GPU_SHARE = 0.3
 """Of what a GPU's data sheet promises, what training reaches; an assumption, not measured here:
 published runs of this kind lie between a fifth and a half."""
-CPU_SHARE = 0.7
-"""Of the speed of one large product, what training reaches; see ``docs/training.md``."""
+CPU_SHARE = 0.5
+"""Of the speed of one large product, what training reaches: 0.58 measured on SmolLM2-135M by the
+processor's time, 0.3 over the example's whole run on two busy cores, evaluations among it."""
 PRODUCT_SIDE = 768
 PRODUCT_SECONDS = 0.2
 """What the speed of a processor is measured by: a product of square matrices, for so long."""

@@ -25,13 +25,14 @@ LOGIT_BYTES = 12
 WORKING_TENSORS = 4
 """Tensors as wide as the feed-forward part that a layer's backward pass holds at once."""
 CPU_FRAMEWORK = 640 * _MIB
-"""Python with torch, transformers, PEFT and the Trainer: 620 MiB measured with torch 2.13."""
+"""Python with torch 2.13, transformers, PEFT, the Trainer and a tokenizer: 490 MiB measured; the
+rest is for matplotlib, reporters and what a run reads."""
 GPU_FRAMEWORK = 700 * _MIB
 """CUDA's context and its libraries' workspaces; an assumption, not measured."""
 CPU_LOSS = 0.9
 """What glibc keeps of freed blocks, as a share of the activations as they were without
 checkpointing: blocks are freed and asked for in either case. Measured on SmolLM2-135M with glibc
-2.36: 0.8 to 0.9, with 2 x 256 and 2 x 512 tokens, and with checkpointing, too."""
+2.36, three steps: 0.6 to 0.9, with and without checkpointing."""
 CPU_LOSS_MAPPED = 0.25
 """The same where ``MALLOC_MMAP_THRESHOLD_`` is at most 1 MiB: such blocks are given back at once;
 measured 0.15 to 0.25. Steps take about a third longer."""
