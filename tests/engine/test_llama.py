@@ -130,7 +130,9 @@ def test_smollm2_answers_and_stops_with_the_ids_of_transformers(
         {"role": "user", "content": "And <|im_end|>\n\n of 1234 Größen, 漢字 & \u200bx?"},
     ]
     assert engine.prompt_ids(messages) == prompt_ids(tokenizer, messages)
-    short = dataclasses.replace(GREEDY, max_tokens=8)
+    # One token: rounding depends on how a prompt is divided, and may turn a choice between two
+    # that are nearly as likely.
+    short = dataclasses.replace(GREEDY, max_tokens=1)
     steps.clear()
     again = engine.chat(messages, short)
     assert steps[0] < again.prompt_tokens // 2  # the first turn was not read once more

@@ -25,9 +25,8 @@ def test_a_killed_run_ends_with_the_same_bits(
 ) -> None:
     """With dropout, accumulation, packed rows and a short last batch."""
     command = [sys.executable, "-m", "tests.training.killed", str(talking("llama")), str(tmp_path)]
-    done = subprocess.run(
-        command, capture_output=True, cwd=ROOT, check=False, text=True, env=child_environment()
-    )
+    env = {**child_environment(), "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
+    done = subprocess.run(command, capture_output=True, cwd=ROOT, check=False, text=True, env=env)
     assert done.returncode == 0, done.stderr[-3000:]
     told = json.loads(done.stdout.splitlines()[-1])
 

@@ -23,6 +23,7 @@ from loragraft.training.notebook import (
 from tests.adapter.builders import write_adapter
 
 WAITS = """import signal, time
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 print("begun", flush=True)
 try:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
