@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from transformers import AutoTokenizer
 
 from loragraft.checkpoint.bundle import LocalModel, open_model
@@ -112,6 +113,13 @@ def test_any_words_have_the_ids_of_transformers(
     check()
 
 
+def divergence(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> float:
+    """Return the KL divergence of two distributions given as logits, in nats."""
+    first, second = (x.astype(np.float64) - np.logaddexp.reduce(x.astype(np.float64))
+                     for x in (ours, theirs))  # fmt: skip
+    return float((np.exp(first) * (first - second)).sum())
+
+
 @pytest.mark.slow
 def test_smollm2_answers_and_stops_with_the_ids_of_transformers(
     smollm2: LlamaEngine, smollm2_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
@@ -130,15 +138,17 @@ def test_smollm2_answers_and_stops_with_the_ids_of_transformers(
         {"role": "user", "content": "And <|im_end|>\n\n of 1234 Größen, 漢字 & \u200bx?"},
     ]
     assert engine.prompt_ids(messages) == prompt_ids(tokenizer, messages)
-    # One token: rounding depends on how a prompt is divided, and may turn a choice between two
-    # that are nearly as likely.
+    # How a prompt is divided decides on rounding, which may turn a choice between two tokens that
+    # are nearly as likely: the whole distribution is compared instead of many choices.
     short = dataclasses.replace(GREEDY, max_tokens=1)
     steps.clear()
     again = engine.chat(messages, short)
+    continued = engine._llama.logits().copy()
     assert steps[0] < again.prompt_tokens // 2  # the first turn was not read once more
     engine._llama.read([0], fresh=True)
     steps.clear()
     assert engine.chat(messages, short).text == again.text
+    assert divergence(engine._llama.logits(), continued) < 0.05  # as trace allows
     assert steps[0] == again.prompt_tokens
 
 
