@@ -124,17 +124,18 @@ def test_every_loss_falls(sentence_bert: Path, tmp_path: Path, loss: str) -> Non
 
     config = configure(sentence_bert, tmp_path, embedding={"loss": loss})
     job = build_embedding(config, sentence_bert, Silent())
+    job.model.eval()  # its dropout, not seeded here, drowns what few steps learn
     weights = [weight for weight in job.model.parameters() if weight.requires_grad]
-    optimiser = torch.optim.AdamW(weights, lr=1e-2)
+    optimiser = torch.optim.AdamW(weights, lr=5e-3)
     losses = []
-    for _ in range(12):
+    for _ in range(24):
         batch = job.collate(job.train[:16])
         loss_of_batch = job.loss(job.model, batch) / job.count(batch)
         loss_of_batch.backward()
         optimiser.step()
         optimiser.zero_grad()
         losses.append(float(loss_of_batch.detach()))
-    assert losses[-1] < losses[0] * 0.9
+    assert losses[-1] < losses[0] * 0.7
     metrics = job.metrics()
     assert set(metrics) == ({"spearman", "own_first"} if loss == "negatives" else {"spearman"})
     learnt = 32 if loss == "negatives" else 64
