@@ -1,0 +1,1 @@
+"""Many conversations answered at once, each as if it were alone."""

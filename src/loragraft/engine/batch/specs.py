@@ -1,0 +1,132 @@
+"""Which engine answers, as configurations spell it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from loragraft.settings import Settings
+
+Count = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(gt=0)]
+Price = Annotated[float, Field(ge=0)]
+
+
+class LlamaSpec(Settings):
+    """llama.cpp in this process: the embedded default.
+
+    Attributes:
+        model: A bundle's folder or a GGUF file.
+        quant: Which of a bundle's files.
+        context: Tokens for one conversation with its answer; None takes what the questions need.
+        width: Conversations in one batch; None chooses by the memory. Part of a run's key: answers
+            differ from width to width in the last digits, and so sometimes in words.
+        gpu_layers: Layers that a GPU computes; 0 for none, None for all.
+        threads: 0 for all cores.
+    """
+
+    kind: Literal["llama"] = "llama"
+    model: str
+    quant: str | None = None
+    context: Count | None = None
+    width: Annotated[int, Field(ge=1, le=256)] | None = None
+    gpu_layers: Annotated[int, Field(ge=0)] | None = 0
+    threads: Annotated[int, Field(ge=0)] = 0
+
+
+class _Remote(Settings):
+    """What servers have in common.
+
+    Attributes:
+        concurrency: Requests at the same time.
+        timeout: Seconds without a sign of life, after which a request has failed.
+        retries: How often a failed request is tried again.
+    """
+
+    concurrency: Annotated[int, Field(ge=1, le=256)] = 4
+    timeout: Seconds = 300.0
+    retries: Annotated[int, Field(ge=0, le=10)] = 3
+
+
+class OllamaSpec(_Remote):
+    """A model of an Ollama server, through its own API.
+
+    Attributes:
+        model: Its tag.
+        host: The server's address; None takes ``OLLAMA_HOST``.
+        context: ``num_ctx``; None takes what the longest question needs.
+    """
+
+    kind: Literal["ollama"]
+    model: str
+    host: str | None = None
+    context: Count | None = None
+
+
+class TransformersSpec(Settings):
+    """transformers and PEFT.
+
+    Attributes:
+        model: A checkpoint's folder or a repository of the Hub's cache.
+        adapter: Put on it.
+        merged: Whether the adapter is added to the weights first.
+        width: Conversations in one batch.
+        device: ``auto`` takes a GPU where there is one.
+        dtype: ``auto`` is float32 on a processor, the checkpoint's own on a GPU.
+        context: Tokens; None takes the model's own.
+    """
+
+    kind: Literal["transformers"]
+    model: str
+    adapter: str | None = None
+    merged: bool = False
+    width: Annotated[int, Field(ge=1, le=256)] = 8
+    device: str = "auto"
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    context: Count | None = None
+
+
+class OpenAiSpec(_Remote):
+    """Any endpoint that speaks OpenAI's chat completions.
+
+    Attributes:
+        model: Its name there.
+        url: Up to and including ``/v1``.
+        key: Environment variable that holds the key; None for an endpoint without one.
+        context: Tokens that a prompt and its answer may have together.
+        input_price: US dollars for a million tokens read.
+        output_price: And written.
+        requests_per_minute: Most; None leaves the pace to the endpoint's refusals.
+        needed: Whether a run without the key fails; else the experiment is left out, and said so.
+    """
+
+    kind: Literal["openai"]
+    model: str
+    url: str = "https://api.openai.com/v1"
+    key: str | None = "OPENAI_API_KEY"
+    context: Count = 16384
+    input_price: Price | None = None
+    output_price: Price | None = None
+    requests_per_minute: Count | None = None
+    needed: bool = False
+
+
+class AnthropicSpec(_Remote):
+    """Anthropic's Messages API; the attributes are those of :class:`OpenAiSpec`."""
+
+    kind: Literal["anthropic"]
+    model: str
+    url: str = "https://api.anthropic.com"
+    key: str = "ANTHROPIC_API_KEY"
+    context: Count = 16384
+    input_price: Price | None = None
+    output_price: Price | None = None
+    requests_per_minute: Count | None = None
+    needed: bool = False
+
+
+EngineSpec = Annotated[
+    LlamaSpec | OllamaSpec | TransformersSpec | OpenAiSpec | AnthropicSpec,
+    Field(discriminator="kind"),
+]
