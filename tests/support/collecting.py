@@ -54,9 +54,9 @@ def fast() -> Any:  # noqa: ANN401 - loragraft is imported where it is used, for
 
 def collect(url: str, out: Path, **options: Any) -> Any:  # noqa: ANN401
     """Collect by the local server, agreeing to everything."""
+    from loragraft.artifact.secret import Secret
     from loragraft.dataset.collect.apify import collect_apify
     from loragraft.dataset.collect.request import ApifyRequest
-    from loragraft.dataset.collect.secret import Secret
 
     progress = options.pop("progress", None)
     agree = options.pop("agree", lambda actor, cost: True)

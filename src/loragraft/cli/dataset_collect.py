@@ -16,11 +16,11 @@ from loragraft.cli.paths import PATH
 
 if TYPE_CHECKING:
     from loragraft.artifact.progress import Progress
+    from loragraft.artifact.secret import Secret
     from loragraft.dataset.collect.cost import Estimate
     from loragraft.dataset.collect.inputs import Wanted
     from loragraft.dataset.collect.request import ApifyRequest, CollectReport
     from loragraft.dataset.collect.runs import Actor
-    from loragraft.dataset.collect.secret import Secret
 
 API_VARIABLE = "APIFY_API_BASE_URL"
 _PRIVATE = re.compile(r"cookie|passw|token|secret|auth|credential", re.IGNORECASE)

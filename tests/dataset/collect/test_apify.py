@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from loragraft.adapter.fetch.retry import Retry
+from loragraft.artifact.secret import Secret
 from loragraft.dataset.collect import apify as room
 from loragraft.dataset.collect.apify import collect_apify, stop_run
 from loragraft.dataset.collect.request import ApifyRequest, Pace
-from loragraft.dataset.collect.secret import Secret
 from loragraft.dataset.collect.store import state_path
 from loragraft.errors import InputError, LockedError, UnavailableError
 from tests.support.apify_server import ACTOR, KEY, ApifyServer, error, tweets

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from loragraft.artifact.secret import Secret
 from loragraft.dataset.collect.apify import plan_apify, stop_run
 from loragraft.dataset.collect.request import ApifyRequest
-from loragraft.dataset.collect.secret import Secret
 from loragraft.dataset.collect.store import state_path
 from loragraft.errors import CheckFailedError, InputError
 from tests.support.apify_server import ACTOR, KEY, ApifyServer, price, tweets

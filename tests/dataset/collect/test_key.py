@@ -12,7 +12,8 @@ from urllib.parse import quote
 
 import pytest
 
-from loragraft.dataset.collect.secret import HIDDEN, Secret, read_token
+from loragraft.artifact.secret import HIDDEN, Secret
+from loragraft.dataset.collect.secret import read_token
 from loragraft.dataset.collect.transport import open_client
 from loragraft.errors import InputError, LoragraftError
 from tests.support.apify_server import KEY, ApifyServer, apify_server, error, tweets

@@ -10,10 +10,10 @@ from typing import Any
 
 from loragraft.artifact.lock import hold_lock
 from loragraft.artifact.progress import Progress, Silent
+from loragraft.artifact.secret import Secret
 from loragraft.dataset.collect.cost import PER_RESULT, Estimate, dollars, estimate
 from loragraft.dataset.collect.request import COST, TARGET, ApifyRequest, CollectReport, Pace
 from loragraft.dataset.collect.runs import CONSOLE, Actor, Page, Run, Runs
-from loragraft.dataset.collect.secret import Secret
 from loragraft.dataset.collect.store import Store, explained_output, state_path
 from loragraft.dataset.collect.transport import API, open_client
 from loragraft.errors import CheckFailedError, InputError, LoragraftError, UnavailableError

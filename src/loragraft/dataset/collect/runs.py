@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from loragraft.dataset.collect.secret import Secret
+from loragraft.artifact.secret import Secret
 from loragraft.dataset.collect.transport import explained
 from loragraft.errors import InputError, UnavailableError
 

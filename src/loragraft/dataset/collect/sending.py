@@ -9,8 +9,9 @@ import impit
 from apify_client.http_clients import HttpClient, HttpResponse
 
 from loragraft.adapter.fetch.retry import PASSING, Retry
-from loragraft.dataset.collect.secret import Secret
-from loragraft.dataset.collect.transport import AGAIN, LONGEST_WAIT, asked_wait
+from loragraft.artifact.retry_after import asked_wait
+from loragraft.artifact.secret import Secret
+from loragraft.dataset.collect.transport import AGAIN, LONGEST_WAIT
 from loragraft.errors import UnavailableError
 
 _DAY = 86_400.0

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import re
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from loragraft.adapter.fetch.retry import PASSING, Retry
-from loragraft.dataset.collect.secret import TOKEN, Secret
+from loragraft.artifact.secret import Secret
+from loragraft.dataset.collect.secret import TOKEN
 from loragraft.errors import InputError, LoragraftError, MissingExtraError, UnavailableError
 
 if TYPE_CHECKING:
@@ -76,17 +75,6 @@ def _check_url(url: str) -> None:
             f"APIFY_API_BASE_URL is {parts.scheme or 'no'}://{parts.hostname or ''}: the key goes "
             f"only to https addresses, or to this machine. Unset it to ask {API}."
         )
-
-
-def asked_wait(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that ``Retry-After`` asks for, as a number or a date; None of neither."""
-    text = next((v for k, v in headers.items() if k.lower() == "retry-after"), "").strip()
-    if text.isdecimal():
-        return float(text)
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time()) if text else None
-    except (ValueError, OverflowError):
-        return None
 
 
 @contextmanager

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple, Protocol
 
 from loragraft.artifact.lock import hold_lock
 from loragraft.artifact.progress import Progress, Silent
+from loragraft.artifact.secret import HIDDEN
 from loragraft.dataset.collect.request import SUCCEEDED, TARGET, CollectReport
-from loragraft.dataset.collect.secret import HIDDEN
 from loragraft.dataset.collect.store import Store, explained_output
 from loragraft.errors import InputError, MissingExtraError, UnavailableError
 
