@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from loragraft.artifact.names import check_name
 from loragraft.engine.batch.specs import EngineSpec
 from loragraft.errors import InputError
+from loragraft.plain_yaml import Placed
 from loragraft.settings import FilePath, Settings, load_settings
 
 DEFAULT_SEED = 20251101
 TaskKind = Literal["qa", "score", "reply", "embedding"]
 MetricGroup = Literal["sanity", "factuality", "grounding", "retrieval", "perplexity"]
+
+RESERVED = frozenset({"judge", "human", "report"})
+"""Folders of a series that are no experiment's."""
+PREVIOUS = ".previous-"
+"""What an older run's folder has behind its name."""
 
 
 def _named(text: str) -> str:
@@ -25,7 +32,22 @@ def _named(text: str) -> str:
         raise ValueError(str(error)) from None
 
 
+def _experiment(text: str) -> str:
+    if text.casefold() in RESERVED or PREVIOUS in text.casefold():
+        raise ValueError(f"{text} is no name for an experiment: results have files of that name")
+    return _named(text)
+
+
+def _beside_its_file(value: object) -> object:
+    """Return a name, or the path of what begins with a dot, from the file on that it stands in."""
+    if isinstance(value, Placed) and value.startswith(("./", "../")):
+        return os.path.normpath(value.file.parent / value)
+    return value
+
+
 Name = Annotated[str, AfterValidator(_named)]
+ExperimentName = Annotated[str, AfterValidator(_experiment)]
+NameOrPath = Annotated[str, BeforeValidator(_beside_its_file), Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -69,7 +91,7 @@ class RetrievalConfig(Settings):
     passages: Annotated[int, Field(ge=1, le=100)] = 5
     mode: Literal["dense", "lexical", "hybrid"] | None = None
     filters: tuple[str, ...] = ()
-    embedder: str | None = None
+    embedder: NameOrPath | None = None
 
 
 class SamplingConfig(Settings):
@@ -116,8 +138,8 @@ class ClassifierSpec(Settings):
     """
 
     kind: Literal["classifier"]
-    model: str
-    adapter: str | None = None
+    model: NameOrPath
+    adapter: NameOrPath | None = None
 
 
 class EmbedderArm(Settings):
@@ -129,8 +151,8 @@ class EmbedderArm(Settings):
     """
 
     kind: Literal["embedder"]
-    model: str
-    adapter: str | None = None
+    model: NameOrPath
+    adapter: NameOrPath | None = None
 
 
 class ScorePrompt(Settings):
@@ -190,7 +212,7 @@ class Experiment(Settings):
     stuffed: bool = False
     sampling: SamplingConfig | None = None
     scoring: ScorePrompt | FilePath | None = None
-    average: tuple[Name, ...] = ()
+    average: tuple[ExperimentName, ...] = ()
     description: str = ""
     optional: bool = False
     training: str | None = None
@@ -216,8 +238,8 @@ class GroundingConfig(Settings):
     """
 
     support: Literal["overlap", "nli", "judge"] = "overlap"
-    nli: str | None = None
-    embedder: str | None = None
+    nli: NameOrPath | None = None
+    embedder: NameOrPath | None = None
 
     @model_validator(mode="after")
     def _folder(self) -> GroundingConfig:
@@ -301,9 +323,9 @@ class SeriesConfig(Settings):
     data: DataConfig
     retrieval: RetrievalConfig | None = None
     sampling: SamplingConfig = SamplingConfig()
-    experiments: Annotated[dict[Name, Experiment], Field(min_length=1)]
+    experiments: Annotated[dict[ExperimentName, Experiment], Field(min_length=1)]
     baseline: Name
-    aliases: dict[Name, Name] = Field(default_factory=dict)
+    aliases: dict[Name, ExperimentName] = Field(default_factory=dict)
     after: tuple[FilePath, ...] = ()
     metrics: MetricsConfig = MetricsConfig()
     judge: JudgeConfig | None = None
@@ -312,6 +334,8 @@ class SeriesConfig(Settings):
 
     @model_validator(mode="after")
     def _known_names(self) -> SeriesConfig:
+        if len({name.casefold() for name in self.experiments}) < len(self.experiments):
+            raise ValueError("experiments: two differ in capitals alone; folders may not")
         for alias, name in self.aliases.items():
             if name not in self.experiments or alias in self.experiments:
                 raise ValueError(f"aliases: {alias} must be another name of an experiment")

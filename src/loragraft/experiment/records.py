@@ -15,6 +15,9 @@ Status = Literal["ok", "parse_error", "timeout", "unscorable", "refused", "trunc
 for is not in it; ``unscorable``: the metric cannot be had of this record (no gold evidence, no
 label); the others are the engine's. Only ``ok`` counts; the rest are counted beside it."""
 
+FAILED: frozenset[Status] = frozenset({"timeout", "refused", "truncated", "error"})
+"""Of a sample: there was no answer, and another run may get one."""
+
 NOT_APPLICABLE = "not applicable"
 """A metric of an arm that cannot have it, as grounding without retrieval: never 0."""
 
@@ -86,6 +89,8 @@ class Sample:
         seconds: From the first token to the last.
         cost: US dollars; None where nobody knows.
         extra: What a task adds: probabilities of choices, cosines.
+        record: SHA-256 of the record that was asked; the store's own.
+        tries: Runs that asked it: a failed one is asked again by the next run, once.
     """
 
     experiment: str
@@ -112,6 +117,8 @@ class Sample:
     seconds: float | None = None
     cost: float | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    record: str = ""
+    tries: int = 1
 
     @property
     def key(self) -> tuple[str, int]:
