@@ -1,1 +1,1 @@
-"""How each kind of record is asked, and how its answer is read."""
+"""What an experiment does with a record: what it asks, and what it reads from the answer."""
