@@ -104,17 +104,26 @@ def judge(index: Index, questions: Sequence[Question]) -> list[Judged]:
     judged = []
     for question in questions:
         here = chunks.get(question.doc_id, ())
-        right = frozenset(chunk.chunk_id for chunk in here if _answers(chunk, question))
+        right = frozenset(
+            chunk.chunk_id for chunk in here if holds(chunk.start, chunk.stop, question)
+        )
         if right:
             judged.append(Judged(question, right))
     return judged
 
 
-def _answers(chunk: Chunk, question: Question) -> bool:
+def holds(start: int, stop: int, question: Question) -> bool:
+    """Say whether a piece of the question's document holds its answer: half of the shorter one.
+
+    Args:
+        start: Where the piece begins in the document's text.
+        stop: One past its end.
+        question: Whose answer's place is known.
+    """
     if question.start is None or question.stop is None:
         return True
-    common = min(chunk.stop, question.stop) - max(chunk.start, question.start)
-    shorter = min(chunk.stop - chunk.start, question.stop - question.start)
+    common = min(stop, question.stop) - max(start, question.start)
+    shorter = min(stop - start, question.stop - question.start)
     return common > 0 and common >= _SHARE * shorter
 
 
