@@ -1,0 +1,170 @@
+"""Which metrics an experiment has, and their scores.
+
+A metric is one function that returns it, one line in ``_PLANS``, and a section of docs/metrics.md.
+Packages are imported when a metric is made, not before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from loragraft.dataset.records import TaskRecord
+from loragraft.experiment.config import MetricGroup, MetricsConfig, TaskKind
+from loragraft.experiment.metrics.measured import EachSample
+from loragraft.experiment.metrics.protocol import Metric, MetricInfo
+from loragraft.experiment.records import NOT_APPLICABLE, Sample, Score
+
+__all__ = ["NOT_APPLICABLE", "MetricContext", "NotApplicable", "compute", "identity",
+           "metrics_for", "not_applicable"]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class MetricContext:
+    """What a metric may need of the experiment and of the series.
+
+    Attributes:
+        retrieval: Whether its questions get passages that a search finds.
+        stuffed: Whether they get whole documents.
+        passages: How many are found for each.
+        probabilities: Whether its engine shows how likely a text is.
+    """
+
+    retrieval: bool = False
+    stuffed: bool = False
+    passages: int = 5
+    probabilities: bool = False
+
+
+@dataclass(frozen=True)
+class NotApplicable:
+    """A metric that an experiment cannot have: never 0, never missing.
+
+    Attributes:
+        info: The metric.
+        reason: Why not, for people.
+    """
+
+    info: MetricInfo
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A metric that may be wanted.
+
+    Attributes:
+        group: Of the configuration; None for what is always measured.
+        kinds: Records that it is for.
+        make: Returns it.
+        barred: Returns why an experiment cannot have it; empty where it can.
+    """
+
+    group: MetricGroup | None
+    kinds: tuple[TaskKind, ...]
+    make: Callable[[MetricsConfig, MetricContext], Metric]
+    barred: Callable[[MetricContext], str] = field(default=lambda context: "")
+
+
+def metrics_for(config: MetricsConfig, kind: TaskKind, context: MetricContext) -> list[Metric]:
+    """Return the metrics of an experiment.
+
+    Args:
+        config: Which groups are wanted.
+        kind: Of its records.
+        context: What it is.
+
+    Raises:
+        MissingExtraError: If a package of the extra ``report`` is missing.
+    """
+    return [
+        plan.make(config, context) for plan in _wanted(config, kind) if not plan.barred(context)
+    ]  # fmt: skip
+
+
+def not_applicable(
+    config: MetricsConfig, kind: TaskKind, context: MetricContext
+) -> list[NotApplicable]:
+    """Return what is wanted and cannot be had of an experiment of this kind."""
+    return [
+        NotApplicable(info, reason)
+        for plan in _wanted(config, kind)
+        if (reason := plan.barred(context))
+        for info in plan.make(config, context).infos
+    ]
+
+
+def compute(
+    metrics: Iterable[Metric], samples: Sequence[Sample], records: Mapping[str, TaskRecord]
+) -> Iterator[Score]:
+    """Yield every metric's scores, metric by metric: one of each name for each sample."""
+    for metric in metrics:
+        yield from metric.scores(samples, records)
+
+
+def identity(metrics: Iterable[Metric]) -> dict[str, Any]:
+    """Return what decides the scores beside samples and records: the metrics' key."""
+    return {" ".join(info.name for info in one.infos): one.identity() for one in metrics}
+
+
+def _wanted(config: MetricsConfig, kind: TaskKind) -> Iterator[_Plan]:
+    for plan in _PLANS:
+        if kind in plan.kinds and (plan.group is None or plan.group in config.groups):
+            yield plan
+
+
+def _sanity(config: MetricsConfig, context: MetricContext) -> EachSample:
+    from loragraft.experiment.metrics.text import sanity
+
+    return sanity()
+
+
+def _perplexity(config: MetricsConfig, context: MetricContext) -> EachSample:
+    from loragraft.experiment.metrics.perplexity import perplexity
+
+    return perplexity()
+
+
+def _retrieval(config: MetricsConfig, context: MetricContext) -> EachSample:
+    from loragraft.experiment.metrics.retrieval import retrieval
+
+    return retrieval(context.passages)
+
+
+def _errors(config: MetricsConfig, context: MetricContext) -> EachSample:
+    from loragraft.experiment.metrics.numbers_scored import number_errors
+
+    return number_errors()
+
+
+def _cosines(config: MetricsConfig, context: MetricContext) -> EachSample:
+    from loragraft.experiment.metrics.numbers_scored import cosines
+
+    return cosines()
+
+
+def _speed(config: MetricsConfig, context: MetricContext) -> EachSample:
+    from loragraft.experiment.metrics.speed import speed
+
+    return speed()
+
+
+def _no_search(context: MetricContext) -> str:
+    return "" if context.retrieval else "the experiment searches for nothing"
+
+
+def _no_probabilities(context: MetricContext) -> str:
+    return "" if context.probabilities else "the engine shows no probabilities"
+
+
+_TEXTS: tuple[TaskKind, ...] = ("qa", "reply")
+_PLANS = (
+    _Plan("sanity", _TEXTS, _sanity),
+    _Plan("perplexity", ("qa",), _perplexity, _no_probabilities),
+    _Plan("retrieval", ("qa",), _retrieval, _no_search),
+    _Plan(None, ("score",), _errors),
+    _Plan(None, ("embedding",), _cosines),
+    _Plan(None, ("qa", "reply", "score"), _speed),
+)
+"""In the order of tables."""
