@@ -126,3 +126,18 @@ class Literals:
             {"role": message["role"], "content": plain(message["content"])} for message in messages
         ]
         return replaced, marks
+
+
+def between_marks(text: str, marks: Mapping[str, str]) -> Iterator[tuple[str, bool]]:
+    """Yield the parts of a rendered text, and whether each is what a mark stands for.
+
+    Args:
+        text: Rendered from what :meth:`Literals.replace` returned.
+        marks: As it returned them; the template may leave some out, or repeat them.
+    """
+    end = 0
+    for found in re.finditer("|".join(map(re.escape, marks)), text) if marks else ():
+        yield text[end : found.start()], False
+        yield marks[found[0]], True
+        end = found.end()
+    yield text[end:], False

@@ -13,7 +13,7 @@ from loragraft.checkpoint.gguf_file import GgufFile
 from loragraft.checkpoint.turn_ends import stop_tokens
 from loragraft.engine.answer_text import AnswerText
 from loragraft.engine.composition import compose, composes
-from loragraft.engine.conversation import ChatTemplate, Literals
+from loragraft.engine.conversation import ChatTemplate, Literals, between_marks
 from loragraft.engine.llama_answer import LlamaAnswer
 from loragraft.engine.llama_check import check_loads
 from loragraft.engine.llama_gpu import GpuLayers, choose_gpu_layers
@@ -202,15 +202,12 @@ class LlamaEngine:
 
     def _tokenize_marked(self, text: str, marks: dict[str, str]) -> list[int]:
         ids: list[int] = []
-        while marks:
-            at, mark = min((text.find(mark), mark) for mark in marks)
-            if at < 0:  # the template leaves this one out, or it has come already
-                del marks[mark]
-                continue
-            ids += self._tokenize(text[:at])
-            ids += self._llama.tokenize(marks[mark], special=False)
-            text = text[at + len(mark) :]
-        return ids + self._tokenize(text)
+        for part, literal in between_marks(text, marks):
+            if literal:
+                ids += self._llama.tokenize(part, special=False)
+            else:
+                ids += self._tokenize(part)
+        return ids
 
     def _tokenize(self, text: str) -> list[int]:
         return self._llama.tokenize(self._checked.prepare(text))
