@@ -89,11 +89,11 @@ def test_a_seed_repeats_an_answer(engine: TransformersEngine) -> None:
 
 
 def test_without_a_template_it_says_so(engine: TransformersEngine) -> None:
-    bare = TransformersEngine(engine._model, engine.tokenizer, template=None, name="bare")
+    bare = TransformersEngine(engine.model, engine.tokenizer, template=None, name="bare")
     with pytest.raises(TemplateError, match="bare has no chat template"):
         bare.render(ASKED)
     broken = TransformersEngine(
-        engine._model, engine.tokenizer, template="{{ raise_exception('no') }}", name="b"
+        engine.model, engine.tokenizer, template="{{ raise_exception('no') }}", name="b"
     )
     with pytest.raises(TemplateError, match="cannot be rendered for 1 messages"):
         broken.render(ASKED)

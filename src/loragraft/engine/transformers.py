@@ -1,4 +1,4 @@
-"""transformers and PEFT as an engine: float32, on the CPU.
+"""transformers and PEFT as an engine, one conversation at a time.
 
 It is the reference that other engines are measured against, not a fast one. Loading a base and
 putting an adapter on it is the adapter room's business; here is what is done with the model.
@@ -6,23 +6,25 @@ putting an adapter on it is the adapter room's business; here is what is done wi
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from loragraft.engine.answer_text import AnswerText, begins_thinking, tags_of
 from loragraft.engine.conversation import THINKING_SWITCHES
 from loragraft.engine.protocol import Finish, Message, OnText, Reply, Sampling
 from loragraft.engine.sampling import Sampler
+from loragraft.engine.transformers_answer import TokenText, Writing
 from loragraft.errors import TemplateError
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
     from numpy.typing import NDArray
 
-UNSETTLED = "\ufffd"
-"""What a tokenizer shows of a character whose bytes have not all come yet."""
 DEFAULT_CONTEXT = 2048
 """Where a configuration does not say."""
 
@@ -31,6 +33,7 @@ class TransformersEngine:
     """A loaded model with its tokenizer; see :class:`~loragraft.engine.protocol.PromptEngine`.
 
     Attributes:
+        model: The model, ready to answer.
         name: What a person calls the model.
         context: Tokens that a conversation and its answer may have together.
         ends: Token ids at which an answer ends.
@@ -54,7 +57,7 @@ class TransformersEngine:
             template: The chat template in force.
             name: What a person calls the model.
         """
-        self._model = model.eval()
+        self.model: Any = model.eval()
         self.tokenizer, self.template, self.name = tokenizer, template, name
         self.ends = _ends(model, tokenizer)
         said = getattr(model.config, "max_position_embeddings", None)
@@ -63,7 +66,7 @@ class TransformersEngine:
     @contextmanager
     def without_adapter(self) -> Iterator[None]:
         """Let the base alone answer meanwhile; does nothing where there is no adapter."""
-        switch = getattr(self._model, "disable_adapter", None)
+        switch = getattr(self.model, "disable_adapter", None)
         if switch is None:
             yield
             return
@@ -119,10 +122,30 @@ class TransformersEngine:
         import torch
 
         with torch.inference_mode():
-            output = self._model(input_ids=torch.tensor([list(ids)]), use_cache=False)
+            output = self.model(
+                input_ids=self._tensor(ids), use_cache=False, **self.only_last(kept)
+            )
             logits = output.logits[0, -kept:].float()
-            values: NDArray[np.float32] = torch.log_softmax(logits, dim=-1).numpy()
+            values: NDArray[np.float32] = torch.log_softmax(logits, dim=-1).cpu().numpy()
         return values
+
+    def only_last(self, kept: int) -> dict[str, int]:
+        """Return what asks for the logits of the last positions alone, where a model knows it.
+
+        All of a long prompt would take gigabytes: 600 KB a position with 150,000 tokens.
+        """
+        return {"logits_to_keep": kept} if "logits_to_keep" in self.parameters else {}
+
+    @cached_property
+    def parameters(self) -> frozenset[str]:
+        """Names of what the model's own ``forward`` takes."""
+        inner = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+        return frozenset(inspect.signature(inner.forward).parameters)
+
+    def _tensor(self, ids: Sequence[int]) -> torch.Tensor:
+        import torch
+
+        return torch.tensor([list(ids)], device=next(self.model.parameters()).device)
 
     def next_log_probs(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """Return the log-probability of every token after these ids, shape ``[vocabulary]``."""
@@ -139,16 +162,18 @@ class TransformersEngine:
         import torch
 
         sampler = Sampler(sampling)
-        said, given, cache = list(ids), torch.tensor([list(ids)]), None
+        said, given, cache = list(ids), self._tensor(ids), None
         while True:
             # Not inference_mode: it would stay switched on in whoever holds the generator.
             with torch.no_grad():
-                result = self._model(input_ids=given, past_key_values=cache, use_cache=True)
+                result = self.model(
+                    input_ids=given, past_key_values=cache, use_cache=True, **self.only_last(1)
+                )
             cache = result.past_key_values
-            token = sampler.choose(result.logits[0, -1].float().numpy(), said)
+            token = sampler.choose(result.logits[0, -1].float().cpu().numpy(), said)
             yield token
             said.append(token)
-            given = torch.tensor([[token]])
+            given = self._tensor([token])
 
     def chat(
         self,
@@ -192,33 +217,32 @@ class TransformersEngine:
         on_text: OnText | None,
     ) -> Finish:
         """Write tokens into an answer until it ends; return why it did."""
-        shown = ""
-        if len(ids) >= self.context:
+        room = self.context - len(ids)
+        writing = Writing(self.token_text, text, self.ends, most=sampling.max_tokens, room=room)
+        if room < 1:
             return "context"
         for token in self.tokens(ids, sampling):
             times.append(time.perf_counter())
             said.append(token)
-            if token in self.ends:
-                return "stop"
-            whole = self.decode(said)
-            if not whole.endswith(UNSETTLED):
-                fresh, shown = whole[len(shown) :], whole
-                _tell(text.feed(fresh.encode()), on_text)
-            if text.stopped:
-                return "stop"
-            if len(said) >= sampling.max_tokens:
-                return "length"
-            if len(ids) + len(said) >= self.context:
-                break
+            pieces, finish = writing.take(token)
+            _tell(pieces, on_text)
+            if finish is not None:
+                return finish
         return "context"
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """Return tokens as text, special ones left out."""
-        return str(self.tokenizer.decode(list(tokens), skip_special_tokens=True))
+        """Return tokens as text, special ones left out but for the tags of thinking."""
+        return self.token_text.decode(tokens)
+
+    @cached_property
+    def token_text(self) -> TokenText:
+        """What turns tokens into text."""
+        tags = tags_of(self.template or "")
+        return TokenText(self.tokenizer, (tags.opening, tags.closing) if tags else ())
 
     def close(self) -> None:
         """Let go of the model, so that its memory can be freed."""
-        self._model = None
+        self.model = None
 
 
 def _tell(pieces: Sequence[tuple[str, bool]], on_text: OnText | None) -> None:
