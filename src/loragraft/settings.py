@@ -17,7 +17,7 @@ from types import UnionType
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin
 
 import pydantic
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from loragraft.errors import InputError
 from loragraft.plain_yaml import Content, KeyPath, Place, Placed, parse_yaml, read_yaml
@@ -73,6 +73,17 @@ def _beside_its_file(value: Any) -> Any:  # noqa: ANN401
 
 FilePath: TypeAlias = Annotated[Path, BeforeValidator(_beside_its_file)]
 """A path; one that is relative is so to the file it stands in, also where that was extended."""
+
+
+def _named_beside_its_file(value: object) -> object:
+    if isinstance(value, Placed) and value.startswith(("./", "../", "~/")):
+        return os.path.normpath(value.file.parent / _at_home(value))
+    return value
+
+
+NameOrPath: TypeAlias = Annotated[str, BeforeValidator(_named_beside_its_file), Field(min_length=1)]
+"""A name that somebody else resolves: of a model, a repository, a tag. One that begins with ``./``
+or ``../`` is a path, relative to the file it stands in."""
 
 
 def load_settings(path: Path, kind: type[S], changes: Sequence[str] = ()) -> S:

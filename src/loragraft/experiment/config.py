@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from loragraft.artifact.names import check_name
 from loragraft.engine.batch.specs import EngineSpec
 from loragraft.errors import InputError
-from loragraft.plain_yaml import Placed
-from loragraft.settings import FilePath, Settings, load_settings
+from loragraft.settings import FilePath, NameOrPath, Settings, load_settings
 
 DEFAULT_SEED = 20251101
 TaskKind = Literal["qa", "score", "reply", "embedding"]
@@ -38,16 +36,8 @@ def _experiment(text: str) -> str:
     return _named(text)
 
 
-def _beside_its_file(value: object) -> object:
-    """Return a name, or the path of what begins with a dot, from the file on that it stands in."""
-    if isinstance(value, Placed) and value.startswith(("./", "../")):
-        return os.path.normpath(value.file.parent / value)
-    return value
-
-
 Name = Annotated[str, AfterValidator(_named)]
 ExperimentName = Annotated[str, AfterValidator(_experiment)]
-NameOrPath = Annotated[str, BeforeValidator(_beside_its_file), Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from loragraft.embedding.spec import DEFAULT_EMBEDDER
-from loragraft.plain_yaml import Placed
-from loragraft.settings import FilePath, Settings
+from loragraft.settings import FilePath, NameOrPath, Settings
 
 
 def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
-
-
-def _beside_its_file(value: object) -> object:
-    """Return an embedder's name, or the path of one that begins with a dot, from its file on."""
-    if isinstance(value, Placed) and value.startswith(("./", "../")):
-        return os.path.normpath(value.file.parent / value)
-    return value
 
 
 def _check_path(path: str) -> str:
@@ -277,7 +268,7 @@ class SemanticDuplicates(_OfFields):
 
     kind: Literal["semantic_duplicates"]
     threshold: Annotated[Number, Field(gt=0, le=1)] = 0.9
-    embedder: Annotated[Name, BeforeValidator(_beside_its_file)] = DEFAULT_EMBEDDER
+    embedder: NameOrPath = DEFAULT_EMBEDDER
 
 
 AnyRule = Annotated[

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from loragraft.settings import Settings
+from loragraft.settings import NameOrPath, Settings
 
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -17,7 +17,8 @@ class LlamaSpec(Settings):
     """llama.cpp in this process: the embedded default.
 
     Attributes:
-        model: A bundle's folder or a GGUF file.
+        model: A bundle's folder or a GGUF file; one that begins with ./ or ../ is relative to the
+            configuration's file.
         quant: Which of a bundle's files.
         context: Tokens for one conversation with its answer; None takes what the questions need.
         width: Conversations in one batch; None chooses by the memory. Part of a run's key: answers
@@ -27,7 +28,7 @@ class LlamaSpec(Settings):
     """
 
     kind: Literal["llama"] = "llama"
-    model: str
+    model: NameOrPath
     quant: str | None = None
     context: Count | None = None
     width: Annotated[int, Field(ge=1, le=256)] | None = None
@@ -68,7 +69,7 @@ class TransformersSpec(Settings):
     """transformers and PEFT.
 
     Attributes:
-        model: A checkpoint's folder or a repository of the Hub's cache.
+        model: A checkpoint's folder (as for :class:`LlamaSpec`) or a repository of the Hub's cache.
         adapter: Put on it.
         merged: Whether the adapter is added to the weights first.
         width: Conversations in one batch.
@@ -78,8 +79,8 @@ class TransformersSpec(Settings):
     """
 
     kind: Literal["transformers"]
-    model: str
-    adapter: str | None = None
+    model: NameOrPath
+    adapter: NameOrPath | None = None
     merged: bool = False
     width: Annotated[int, Field(ge=1, le=256)] = 8
     device: str = "auto"
