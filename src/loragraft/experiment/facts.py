@@ -166,7 +166,7 @@ def _same(before: Any, now: Any) -> bool:  # noqa: ANN401
         old = before.get("sources")
         shared = old.keys() & now["sources"].keys() if isinstance(old, Mapping) else ()
         return all(_same(old[name], now["sources"][name]) for name in shared)  # type: ignore[index]
-    return dict(before) == dict(now)
+    return bool(before == now)
 
 
 def _hashes(part: Mapping[str, Any]) -> Any:  # noqa: ANN401
