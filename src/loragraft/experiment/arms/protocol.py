@@ -11,7 +11,7 @@ from loragraft.dataset.records import TaskRecord
 from loragraft.engine.batch.protocol import BatchEngine
 from loragraft.engine.protocol import Message
 from loragraft.experiment.config import TaskKind
-from loragraft.experiment.records import PassageShown, Retrieved, Sample
+from loragraft.experiment.records import PassageShown, Retrieved, Sample, Status
 
 SEEDS = 2**31
 """Seeds are below it: every engine takes them, also those that count in 32 bits with a sign."""
@@ -29,6 +29,7 @@ class Question:
         tokens: Of the prompt: counted by the engine, or an estimate above; 0 without one.
         max_tokens: What its answer may have; 0 where nothing is written.
         fault: Why it cannot be asked, with the next step; empty where it can.
+        fault_status: What its samples' status is then.
         extra: What its samples' ``extra`` begins with.
     """
 
@@ -39,6 +40,7 @@ class Question:
     tokens: int = 0
     max_tokens: int = 0
     fault: str = ""
+    fault_status: Status = "error"
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -79,6 +81,10 @@ class Arm(Protocol):
     def parts(self) -> tuple[str, ...]:
         """Experiments whose samples it needs, complete, before it starts."""
 
+    @property
+    def repeats(self) -> int:
+        """Answers to each question: the experiment's sampling.repeats, or 1 where all are alike."""
+
     def identity(self) -> dict[str, Any]:
         """Return all that decides a sample beside record, engine and sampling, as JSON values.
 
@@ -111,7 +117,7 @@ class Arm(Protocol):
     def samples(self, asked: Sequence[Asked], engine: BatchEngine | None) -> Iterator[Sample]:
         """Yield one sample of each, in any order, as it is ready.
 
-        A question with a fault becomes a sample with the status ``error``. Closing the generator
+        A question with a fault becomes a sample with its ``fault_status``. Closing the generator
         ends the work.
 
         Raises:
