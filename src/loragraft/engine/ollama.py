@@ -147,7 +147,7 @@ class OllamaEngine:
                 what older ones cut in silence is noticed by the number of tokens.
             UnavailableError: If the server goes away, hangs or ends in the middle.
         """
-        self._refuse_to_be_cut(messages, think)
+        self.refuse_to_be_cut(messages, think)
         heard = _Heard(time.perf_counter())
         pieces = self._server.chat(self._tag, messages, self.options(sampling), think=think)
         try:
@@ -169,7 +169,7 @@ class OllamaEngine:
         self._refuse_cut(messages, heard.count("prompt_eval_count", 0))
         return heard.reply(_finish(heard, sampling.max_tokens))
 
-    def _refuse_to_be_cut(self, messages: Sequence[Message], think: bool | None) -> None:
+    def refuse_to_be_cut(self, messages: Sequence[Message], think: bool | None) -> None:
         """Ask the server beforehand whether a long conversation is read from its beginning."""
         if _size(messages) + TURN_TOKENS * len(messages) < self._context:
             return  # a token has a byte or more: it fits

@@ -32,6 +32,14 @@ MAX_WORDS = 400
 """Characters of a server's own words that are shown: a stack trace or a web page helps nobody."""
 
 
+class DownError(UnavailableError):
+    """No server is there."""
+
+
+class SilentError(UnavailableError):
+    """A server is there and says nothing more."""
+
+
 @dataclass(frozen=True)
 class _Case:
     """One kind of failure: what the server says, our error, and what to do."""
@@ -197,7 +205,7 @@ def explain_transport(url: str, doing: str, error: Exception) -> LoragraftError:
             return UnavailableError(
                 f"The certificate of {url} is not to be trusted: {words}. Nothing was sent."
             )
-        return UnavailableError(f"No Ollama answers at {url} ({words}). {START} {EMBEDDED}")
+        return DownError(f"No Ollama answers at {url} ({words}). {START} {EMBEDDED}")
     if isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout | httpx.PoolTimeout):
         return silent(url, doing)
     if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol | UnicodeError):
@@ -210,7 +218,7 @@ def explain_transport(url: str, doing: str, error: Exception) -> LoragraftError:
 
 def silent(url: str, doing: str) -> UnavailableError:
     """Return our error for a server that says nothing more."""
-    return UnavailableError(
+    return SilentError(
         f"Ollama at {url} fell silent during {doing}. It may be loading a large model or hang: "
         "see what runs with ollama ps, try again, or restart it."
     )
@@ -218,7 +226,7 @@ def silent(url: str, doing: str) -> UnavailableError:
 
 def too_long(url: str, doing: str, seconds: float) -> UnavailableError:
     """Return our error for an answer that never ends."""
-    return UnavailableError(
+    return SilentError(
         f"Ollama at {url} did not end {doing} within {seconds:g} seconds; it was stopped. The "
         "model may have no stop token (loragraft ollama verify finds out), or the machine is slow."
     )

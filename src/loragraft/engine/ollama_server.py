@@ -130,6 +130,16 @@ class OllamaServer(Closing):
             )
         return found
 
+    def vocabulary(self, tag: str) -> dict[str, Any]:
+        """Return the metadata of a model's file, its tokens among them; some MiB.
+
+        Empty where the server does not show them.
+        """
+        found = self._transport.ask(
+            "POST", "/api/show", f"showing {tag}", {"model": tag, "verbose": True}
+        ).get("model_info")
+        return found if isinstance(found, dict) else {}
+
     def has_blob(self, digest: str) -> bool:
         """Return whether the server holds a file, by its SHA256 in hexadecimal."""
         doing = "looking for the file"
@@ -267,6 +277,8 @@ class OllamaServer(Closing):
         options: Mapping[str, Any],
         *,
         think: bool | None = None,
+        schema: Mapping[str, Any] | None = None,
+        silence: float = LOAD_SECONDS,
     ) -> Iterator[dict[str, Any]]:
         """Answer a conversation; give each piece of the raw answer as it comes.
 
@@ -276,13 +288,17 @@ class OllamaServer(Closing):
             options: Parameters of this answer; they should name temperature, repeat_penalty and
                 num_ctx, whose defaults differ between servers.
             think: Switch thinking on or off; None leaves it as it is.
+            schema: A JSON schema that the answer is held to.
+            silence: Seconds until the first piece, and at most between two.
 
         Raises:
             LoragraftError: Also in the middle, in words.
         """
         body = self._chat_body(tag, messages, options, think) | {"stream": True}
+        if schema is not None:
+            body["format"] = dict(schema)
         yield from self._transport.stream(
-            "/api/chat", f"an answer of {tag}", body, seconds=self.timeout
+            "/api/chat", f"an answer of {tag}", body, seconds=self.timeout, silence=silence
         )
 
     def _chat_body(

@@ -38,6 +38,9 @@ PIECE_SECONDS = 120.0
 WRITE_SECONDS = 60.0
 """For a MiB of an upload to leave."""
 
+CONNECTIONS = 256
+"""At the same time: as many as an experiment may ask questions at once."""
+
 MAX_LINE = 32 << 20
 """Bytes of one piece; the largest honest one is a rendered conversation."""
 MAX_ANSWER = 128 << 20
@@ -94,14 +97,18 @@ class Transport:
 
     def __init__(self, url: str) -> None:
         """Name the server; nothing is sent yet."""
-        from httpx import Timeout
+        from httpx import Limits, Timeout
         from ollama import Client
 
         self.url = url
         timeout = Timeout(LOAD_SECONDS, connect=CONNECT_SECONDS, write=WRITE_SECONDS)
         # A proxy of the environment cannot reach this machine's own loopback address.
         self.client: Client = Client(
-            host=url, timeout=timeout, follow_redirects=False, trust_env=not is_loopback(url)
+            host=url,
+            timeout=timeout,
+            limits=Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
+            follow_redirects=False,
+            trust_env=not is_loopback(url),
         )
         self._http: httpx.Client = self.client._client
 
@@ -215,7 +222,13 @@ class Transport:
         return repeat(send)
 
     def stream(
-        self, path: str, doing: str, body: Mapping[str, Any], *, seconds: float
+        self,
+        path: str,
+        doing: str,
+        body: Mapping[str, Any],
+        *,
+        seconds: float,
+        silence: float = LOAD_SECONDS,
     ) -> Iterator[dict[str, Any]]:
         """Send a request and give each piece of its answer as it comes.
 
@@ -224,12 +237,13 @@ class Transport:
             doing: What is asked for, in words.
             body: The request.
             seconds: For the whole answer.
+            silence: Until its first piece, and at most between two.
 
         Raises:
             LoragraftError: In words, whatever went wrong, also after the first pieces.
         """
         end = time.monotonic() + seconds
-        first = min(LOAD_SECONDS, seconds)
+        first = min(silence, seconds)
         with self.open("POST", path, doing, seconds=first, json=body) as response:
             limits = response.request.extensions["timeout"]
             limits["read"] = min(PIECE_SECONDS, first)  # of every read from now on

@@ -1,0 +1,189 @@
+"""Anthropic's Messages API, asked many questions at a time; for judges above all."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from loragraft.engine.batch.anthropic_pieces import finish_of, take_event
+from loragraft.engine.batch.endpoint import Endpoint, RefusedError
+from loragraft.engine.batch.failing import FailedError
+from loragraft.engine.batch.heard import Heard, cost_of, metered, missing, refuse_cut
+from loragraft.engine.batch.keys import check_url, read_key
+from loragraft.engine.batch.protocol import Answer, Job, Load, Meter
+from loragraft.engine.batch.refusals import Place, broken, read_refusal
+from loragraft.engine.batch.remote import Pace, Requests
+from loragraft.engine.batch.specs import AnthropicSpec
+from loragraft.engine.protocol import Message, Sampling
+from loragraft.errors import InputError
+
+PATH = "/v1/messages"
+VERSION = "2023-06-01"
+"""Of the API: https://docs.anthropic.com/en/api/versioning"""
+EXAMPLE = "Give it as in https://api.anthropic.com."
+SOFT = {
+    "temperature": "takes no temperature, so its answers differ from time to time",
+    "top_p": "takes no top_p",
+    "tool_choice": "cannot be held to a JSON schema",
+}
+"""Wishes that some models refuse by name, and what a user should know then."""
+TOOL = "answer"
+
+
+class AnthropicBatchEngine:
+    """A model of Anthropic's; implements BatchEngine."""
+
+    def __init__(self, spec: AnthropicSpec, *, pace: Pace | None = None) -> None:
+        """Name the endpoint; nothing is sent yet.
+
+        Args:
+            spec: Which model, and how.
+            pace: How fast; None as the spec says.
+
+        Raises:
+            UnavailableError: If its key is not in the environment.
+            InputError: If address or key are none.
+        """
+        url = check_url(spec.url, EXAMPLE, PATH, "/v1")
+        key = read_key(spec.key, url)
+        self._spec = spec
+        self._place = Place(url, spec.model, spec.key)
+        self._out: set[str] = set()
+        self._requests = Requests(
+            pace or Pace(spec.concurrency, spec.retries, spec.requests_per_minute)
+        )
+        self._endpoint = Endpoint(
+            self._place,
+            {"x-api-key": key.reveal() if key else "", "anthropic-version": VERSION},
+            key,
+            silence=spec.timeout,
+            connections=spec.concurrency,
+        )
+        self._meter = Meter()
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self._spec.model
+
+    @property
+    def context(self) -> int:
+        """Tokens that a conversation and its answer may have together, as the user says."""
+        return self._spec.context
+
+    @property
+    def load(self) -> Load:
+        """What answering has cost so far."""
+        return self._meter.load
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of the answers."""
+        out = sorted(self._out)
+        return (
+            f"{self._spec.model} takes no seed: its answers may differ from time to time.",
+            *(f"{self._spec.model} {SOFT[name]}." for name in out),
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """Return endpoint and model: what stands behind them cannot be seen."""
+        return {"engine": "anthropic", "url": self._place.url, "model": self._spec.model}
+
+    def answers(self, jobs: Sequence[Job]) -> Iterator[Answer]:
+        """Yield answers, as :meth:`loragraft.engine.batch.protocol.BatchEngine.answers` says."""
+        for job in jobs:
+            _check(job, self._spec.model)
+        yield from metered(self._meter, self._requests.run(jobs, self._answer, missing))
+
+    def _answer(self, job: Job, attempt: int, stop: threading.Event) -> Answer:
+        heard = self._ask(job, stop)
+        cost = cost_of(
+            heard.prompt_tokens, heard.tokens, self._spec.input_price, self._spec.output_price
+        )
+        try:
+            finish = finish_of(heard, self._place)
+            refuse_cut(self._place.url, job.messages, heard.prompt_tokens)
+        except FailedError as failed:
+            failed.cost = cost
+            raise
+        reply = heard.reply(finish, job.sampling.stop)
+        return Answer(job.id, "ok", reply, attempts=attempt, cost=cost)
+
+    def _ask(self, job: Job, stop: threading.Event) -> Heard:
+        """Send a request; wishes that the model refuses by name are left out from then on."""
+        while True:
+            body = self._body(job)
+            heard = Heard()
+            try:
+                for event in self._endpoint.events(PATH, body, stop):
+                    take_event(heard, event, self._place, self._endpoint.hide)
+                return heard
+            except RefusedError as error:
+                said = read_refusal(self._endpoint.hide(error.body))
+                named = [name for name in SOFT if name in body and name in said.codes]
+                if error.status != 400 or not named:
+                    self._endpoint.refuse(error)
+                    raise broken(self._place, "answers strangely") from None
+                self._out.add(named[0])
+
+    def _body(self, job: Job) -> dict[str, Any]:
+        sampling = job.sampling
+        system, turns = _split(job.messages)
+        body: dict[str, Any] = {
+            "model": self._spec.model,
+            "messages": turns,
+            "max_tokens": sampling.max_tokens,
+            "stream": True,
+            "temperature": sampling.temperature,
+            # Of temperature and top_p newer models take one only.
+            **({"top_p": sampling.top_p} if sampling.top_p != 1 else {}),
+            **({"top_k": sampling.top_k} if sampling.top_k else {}),
+            **({"system": system} if system else {}),
+        }
+        # Stop texts of white space are refused; all are watched for here as well.
+        if stops := [stop for stop in sampling.stop if stop.strip()]:
+            body["stop_sequences"] = stops
+        if job.schema is not None and "tool_choice" not in self._out:
+            tool = {"name": TOOL, "description": "Give the answer.", "input_schema": job.schema}
+            body |= {"tools": [tool], "tool_choice": {"type": "tool", "name": TOOL}}
+        return {name: value for name, value in body.items() if name not in self._out}
+
+    def close(self) -> None:
+        """End what is under way, and close the connections."""
+        self._requests.close()
+        self._endpoint.close()
+
+
+def _split(messages: Sequence[Message]) -> tuple[str, list[Mapping[str, str]]]:
+    """Return the system's text and the other turns."""
+    system = [message["content"] for message in messages if message["role"] == "system"]
+    turns: list[Mapping[str, str]] = [
+        {"role": message["role"], "content": message["content"]}
+        for message in messages
+        if message["role"] != "system"
+    ]
+    return "\n\n".join(system), turns
+
+
+def _check(job: Job, model: str) -> None:
+    """Refuse wishes that the API does not have.
+
+    Raises:
+        InputError: Naming the first.
+    """
+    sampling = job.sampling
+    neutral = Sampling()
+    for name in ("min_p", "repeat_penalty"):
+        value, usual = getattr(sampling, name), getattr(neutral, name)
+        if value != usual:
+            raise InputError(
+                f"Anthropic's API has no {name}, and {value} is asked for. Set it to {usual}."
+            )
+    if sampling.temperature > 1:
+        raise InputError(
+            f"Anthropic's API takes temperatures from 0 to 1, and {sampling.temperature} is asked "
+            "for."
+        )
+    if job.think:
+        raise InputError(f"{model} is asked without thinking here: leave think out.")

@@ -1,0 +1,294 @@
+"""A model of an Ollama server, asked many questions at a time through the server's own API."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+from loragraft.engine.batch.choices import Candidate, sums_of
+from loragraft.engine.batch.failing import FailedError
+from loragraft.engine.batch.heard import Heard, metered, missing, refuse_cut, seed_of
+from loragraft.engine.batch.protocol import Answer, Continuations, Job, Load, LogProbs, Meter
+from loragraft.engine.batch.refusals import count_of, text_of
+from loragraft.engine.batch.remote import Pace, Requests
+from loragraft.engine.batch.specs import OllamaSpec
+from loragraft.engine.ollama import OllamaEngine
+from loragraft.engine.ollama_errors import DownError, SilentError
+from loragraft.engine.ollama_server import OllamaServer
+from loragraft.engine.protocol import Finish, Message, Sampling
+from loragraft.errors import (
+    BundleError,
+    InputError,
+    OutOfMemoryError,
+    OutOfSpaceError,
+    TemplateError,
+    UnavailableError,
+    UnsupportedError,
+)
+
+STEP = 256
+"""Contexts are multiples of it: llama.cpp pads them so, and one token more shall not make a server
+load the model anew."""
+LONGEST = 10
+"""Times the silence that is waited for, which one whole answer may take."""
+TOLERANCE = 0.02
+"""Share of a prompt's tokens by which a server's count may differ without a cut: some newer models
+have a tokenizer of the server's own, which differs here and there. A cut takes a half or more."""
+CANDIDATES = 20
+"""First tokens whose probabilities are asked for: the server's most."""
+FOR_ALL = (BundleError, OutOfMemoryError, OutOfSpaceError, TemplateError, UnsupportedError)
+"""Errors that the next question would meet as well."""
+
+Count = Callable[[Sequence[Message], bool | None], int]
+"""Returns the tokens of a conversation, as a model reads it."""
+
+
+class OllamaBatchEngine:
+    """A model of a server; implements ProbabilityEngine where the server shows probabilities."""
+
+    def __init__(
+        self,
+        spec: OllamaSpec,
+        server: OllamaServer,
+        *,
+        context: int | None = None,
+        count: Count | None = None,
+        pace: Pace | None = None,
+    ) -> None:
+        """Look the model up.
+
+        Args:
+            spec: Which one, and how.
+            server: Where it is; closed with the engine.
+            context: Tokens; None takes the specification's, or else the model's own.
+            count: Counts a conversation's tokens, where they are known; what the server read is
+                held against it.
+            pace: How fast; None as the spec says.
+
+        Raises:
+            InputError: If there is no such model.
+            UnavailableError: If no server answers.
+        """
+        self._spec, self._server, self._count = spec, server, count
+        self._engine = OllamaEngine(spec.model, server, context=spec.context or context)
+        self._requests = Requests(pace or Pace(spec.concurrency, spec.retries))
+        self._meter = Meter()
+
+    @property
+    def name(self) -> str:
+        """The model's name on the server."""
+        return self._spec.model
+
+    @property
+    def context(self) -> int:
+        """Tokens that a conversation and its answer may have together."""
+        return self._engine.context
+
+    @property
+    def load(self) -> Load:
+        """What answering has cost so far; what the server's cache spared counts as read."""
+        return self._meter.load
+
+    def identity(self) -> dict[str, Any]:
+        """Return the model's digest, the server's version, and what it was asked for.
+
+        The digest is that of the manifest: of weights, template, system prompt and parameters.
+        """
+        return dict(self._identity)
+
+    @cached_property
+    def _identity(self) -> dict[str, Any]:
+        shown = self._server.show(self._spec.model)
+        digest = digest_of(self._spec.model, self._server.models())
+        return {
+            "engine": "ollama",
+            "model": self._spec.model,
+            "digest": digest or _hashed(shown),
+            "version": self._server.version(),
+            "context": self.context,
+            "concurrency": self._spec.concurrency,
+        }
+
+    def answers(self, jobs: Sequence[Job]) -> Iterator[Answer]:
+        """Yield answers, as :meth:`loragraft.engine.batch.protocol.BatchEngine.answers` says."""
+        yield from metered(self._meter, self._requests.run(jobs, self._answer, missing))
+
+    def _answer(self, job: Job, attempt: int, stop: threading.Event) -> Answer:
+        with _explained():
+            expected = self._expected(job.messages, job.think, job.sampling.max_tokens)
+            heard = self._hear(job, stop)
+            finish = _finish(heard, job.sampling.max_tokens)
+        self._refuse_cut(job.messages, heard.prompt_tokens, expected)
+        return Answer(job.id, "ok", heard.reply(finish, job.sampling.stop), attempts=attempt)
+
+    def _hear(self, job: Job, stop: threading.Event) -> Heard:
+        heard = Heard()
+        sampling = replace(job.sampling, seed=seed_of(job.sampling))
+        pieces = self._server.chat(
+            self._spec.model,
+            job.messages,
+            self._engine.options(sampling),
+            think=job.think,
+            schema=job.schema,
+            silence=self._spec.timeout,
+        )
+        with closing(pieces):  # type: ignore[type-var]  # a generator: the connection ends here
+            for piece in pieces:
+                if stop.is_set():
+                    raise FailedError("error", "It was stopped.")
+                _take(heard, piece)
+        if not heard.ended:
+            raise FailedError(
+                "error",
+                f"Ollama at {self._server.url} ended the answer in the middle. Its log says why "
+                "(ollama serve prints it; journalctl -u ollama).",
+                passing=True,
+            )
+        return heard
+
+    def _expected(self, messages: Sequence[Message], think: bool | None, more: int) -> int | None:
+        """Return the prompt's tokens, where they are known; refuse what cannot fit.
+
+        Raises:
+            FailedError: If it is longer than the context.
+        """
+        if self._count is None:
+            self._engine.refuse_to_be_cut(messages, think)
+            return None
+        expected = self._count(messages, think)
+        if expected >= self.context:
+            raise FailedError(
+                "error",
+                f"The prompt has {expected} tokens, and the context {self.context}. Give fewer or "
+                "shorter passages, or raise context in the experiment's engine.",
+            )
+        return expected
+
+    def _refuse_cut(
+        self, messages: Sequence[Message], tokens: int | None, expected: int | None
+    ) -> None:
+        who = f"Ollama at {self._server.url}"
+        refuse_cut(who, messages, tokens)
+        if expected is not None and tokens and tokens < expected * (1 - TOLERANCE) - 1:
+            raise FailedError(
+                "truncated",
+                f"{who} read {tokens} tokens of a prompt of {expected}: it cuts what does not fit. "
+                f"Raise context (now {self.context}), or look at OLLAMA_CONTEXT_LENGTH and "
+                "OLLAMA_NUM_PARALLEL there.",
+            )
+
+    def log_probs(self, wanted: Sequence[Continuations]) -> Iterator[LogProbs]:
+        """Yield what the server shows of the first token of each text.
+
+        A text of several tokens has a sum of minus infinity, as one that is not among the 20
+        likeliest.
+        """
+
+        def fail(item: Continuations, failed: FailedError, attempts: int) -> LogProbs:
+            return LogProbs(item.id, failed.status, error=failed.words)
+
+        with closing(self._requests.run(wanted, self._log_probs, fail)) as found:
+            yield from found
+
+    def _log_probs(self, item: Continuations, attempt: int, stop: threading.Event) -> LogProbs:
+        options = self._engine.options(Sampling(temperature=0.0, max_tokens=1))
+        with _explained():
+            expected = self._expected(item.messages, item.think, 1)
+            probe = self._server.probe(
+                self._spec.model, item.messages, CANDIDATES, options=options, think=item.think
+            )
+        self._refuse_cut(item.messages, probe.prompt_tokens, expected)
+        if not probe.chances:
+            raise FailedError(
+                "error",
+                f"Ollama at {self._server.url} shows no probabilities (it does from 0.12.11). "
+                "Update it, score by text, or use the embedded engine.",
+            )
+        candidates = [Candidate(chance.raw, chance.log_prob) for chance in probe.chances]
+        return LogProbs(item.id, "ok", sums_of(candidates, item.texts), (1,) * len(item.texts))
+
+    def close(self) -> None:
+        """End what is under way, and close the connections."""
+        self._requests.close()
+        self._server.close()
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn the server's errors into failures of one job, but for those that concern all."""
+    try:
+        yield
+    except FOR_ALL:
+        raise
+    except InputError as error:
+        raise FailedError("error", str(error)) from None
+    except SilentError as error:
+        raise FailedError("timeout", str(error), passing=True) from None
+    except UnavailableError as error:
+        ends = error if isinstance(error, DownError) else None
+        raise FailedError("error", str(error), passing=True, ends=ends) from None
+
+
+def _take(heard: Heard, piece: dict[str, Any]) -> None:
+    message = piece.get("message")
+    if isinstance(message, dict):
+        heard.take(text_of(message.get("content")), text_of(message.get("thinking")))
+    if piece.get("done"):
+        heard.ended = True
+        heard.finish = text_of(piece.get("done_reason"))
+        heard.prompt_tokens = count_of(piece.get("prompt_eval_count"))
+        heard.tokens = count_of(piece.get("eval_count"))
+
+
+def _finish(heard: Heard, max_tokens: int) -> Finish:
+    if heard.finish != "length":
+        return "stop"
+    written = max_tokens if heard.tokens is None else heard.tokens
+    return "length" if written >= max_tokens else "context"
+
+
+def digest_of(tag: str, models: Sequence[dict[str, Any]]) -> str | None:
+    """Return a model's digest out of a server's list, whichever way its name is spelled."""
+    for model in models:
+        listed = _plain(str(model.get("name")))
+        if listed in (_plain(tag), _plain(f"{tag}:latest")):
+            digest = model.get("digest")
+            return digest if isinstance(digest, str) and digest else None
+    return None
+
+
+def _plain(name: str) -> str:
+    short = name.lower().removeprefix("registry.ollama.ai/")
+    return short.removeprefix("library/")
+
+
+def _hashed(shown: dict[str, Any]) -> str:
+    """Return a hash of what is shown of a model, where the list has no digest of it."""
+    kept = [str(shown.get(key) or "") for key in ("modelfile", "template", "system", "parameters")]
+    return hashlib.sha256("\0".join(kept).encode("utf-8", "replace")).hexdigest()
+
+
+def open_ollama(spec: OllamaSpec, context_needed: int | None = None) -> OllamaBatchEngine:
+    """Open a model of an Ollama server.
+
+    Args:
+        spec: Which one, and how.
+        context_needed: Tokens of the longest conversation with its answer; rounded up, it is
+            ``num_ctx`` where the specification names none.
+
+    Raises:
+        InputError: If there is no such model, or the address is none.
+        UnavailableError: If no server answers.
+    """
+    server = OllamaServer(spec.host, timeout=LONGEST * spec.timeout)
+    try:
+        context = None if context_needed is None else -(-context_needed // STEP) * STEP
+        return OllamaBatchEngine(spec, server, context=context)
+    except BaseException:
+        server.close()
+        raise
