@@ -32,7 +32,7 @@ error; not run, for a reason that is no fault."""
 
 _ENGINES = tuple(get_args(get_args(EngineSpec)[0]))
 _NOT_ANSWERS = frozenset({"corpus"})
-"""Facts that decide nothing about a run's answers: the index does, and says by itself what it is."""
+"""Facts that decide no answer: of a corpus, only what its index holds does."""
 
 
 @dataclass(frozen=True)

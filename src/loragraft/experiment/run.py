@@ -91,7 +91,7 @@ def _with_base(config: SeriesConfig, base: str) -> SeriesConfig:
 
 def run_series(
     config: SeriesConfig,
-    request: RunRequest = RunRequest(),  # noqa: B008 - frozen
+    request: RunRequest = RunRequest(),
     progress: Progress | None = None,
 ) -> SeriesOutcome:
     """Run the experiments of a series that are not complete, and measure their answers.
