@@ -87,11 +87,9 @@ class ArmJob:
         """Where its results are."""
         return folder_of(self.config, self.name)
 
-    @property
-    def keys(self) -> list[Key]:
-        """Question and repeat of every sample that it shall have."""
-        repeats = range(self.config.sampling_of(self.name).repeats)
-        return [(record.id, repeat) for record in self.questions.records for repeat in repeats]
+    def keys(self, repeats: int) -> list[Key]:
+        """Return question and repeat of every sample that it shall have."""
+        return [(record.id, n) for record in self.questions.records for n in range(repeats)]
 
 
 def folder_of(config: SeriesConfig, name: str) -> Path:
@@ -136,7 +134,7 @@ def is_current(job: ArmJob, info: RunInfo) -> bool:
     return (
         info.questions == job.questions.digest
         and info.asked == digest(asked_of(job.config, job.name))
-        and info.total == len(job.keys)
+        and info.total == len(job.questions) * info.repeats
         and info.again == 0
         and info.samples.get("bytes") == written
         and not set(changed(info.facts, _facts(job))) - _NOT_ANSWERS
@@ -173,7 +171,7 @@ def _answer(job: ArmJob) -> tuple[RunInfo, list[str]]:
         if engine is not None:
             stack.enter_context(closing(engine))
         inputs = run_inputs(config, name, _identity(job, arm), engine and engine.identity())
-        info = _new_info(job, inputs, engine)
+        info = _new_info(job, inputs, arm, engine)
         store = stack.enter_context(RunStore(job.folder, info, restart=job.restart))
         for note in store.notes:
             job.progress.note(note)
@@ -213,7 +211,9 @@ def _require_complete(job: ArmJob, part: str) -> None:
         )
 
 
-def _new_info(job: ArmJob, inputs: Mapping[str, Any], engine: BatchEngine | None) -> RunInfo:
+def _new_info(
+    job: ArmJob, inputs: Mapping[str, Any], arm: Arm, engine: BatchEngine | None
+) -> RunInfo:
     config, experiment = job.config, job.config.experiments[job.name]
     spec = experiment.engine
     return RunInfo(
@@ -227,8 +227,8 @@ def _new_info(job: ArmJob, inputs: Mapping[str, Any], engine: BatchEngine | None
         facts=_facts(job),
         source=job.questions.source,
         questions=job.questions.digest,
-        total=len(job.keys),
-        repeats=config.sampling_of(job.name).repeats,
+        total=len(job.questions) * arm.repeats,
+        repeats=arm.repeats,
         retrieves=experiment.retrieval,
         optional=experiment.optional,
         monitor=_monitor_json(config),
@@ -244,6 +244,7 @@ class _Session:
         from loragraft.experiment.metrics.monitor import Monitor
 
         self._job, self._arm, self._engine, self._store = job, arm, engine, store
+        self._keys = job.keys(arm.repeats)
         self._monitor = Monitor(job.config.monitor, arm.task)
         self._started = time.monotonic()
         self._load = dict(store.info.load)
@@ -252,7 +253,7 @@ class _Session:
     def run(self) -> RunInfo:
         """Ask what is missing; say in ``run.json`` how it ended, whatever ends it."""
         self._forget_changed()
-        done = sum(key in self._store.kept for key in self._job.keys)
+        done = sum(key in self._store.kept for key in self._keys)
         self._tell("running", "", session={"began": utc_now(), "done": done})
         try:
             self._look_back()
@@ -287,7 +288,7 @@ class _Session:
         """Let the monitor see what earlier sessions have answered."""
         if not self._store.kept:
             return
-        wanted = set(self._job.keys)
+        wanted = set(self._keys)
         for sample in self._store.samples().values():
             if sample.key in wanted:
                 self._see(sample)
@@ -314,7 +315,7 @@ class _Session:
         from loragraft.experiment.arms.protocol import Asked, seed_of
 
         job, kept = self._job, self._store.kept
-        wanted = [key for key in job.keys if key not in kept or self._asked_again(key)]
+        wanted = [key for key in self._keys if key not in kept or self._asked_again(key)]
         records = {record.id: record for record in job.questions.records}
         ids = list(dict.fromkeys(name for name, _repeat in wanted))
         job.progress.begin(f"{job.name}: preparing", len(ids), "questions")
@@ -334,7 +335,7 @@ class _Session:
         if not asked:
             return
         job = self._job
-        total = len(job.keys)
+        total = len(self._keys)
         job.progress.begin(f"{job.name}: answering", total, "answers")
         job.progress.advance(total - len(asked))
         digests = job.questions.digests
@@ -348,14 +349,14 @@ class _Session:
     def _end(self) -> RunInfo:
         """Say how it ended: whole, or stopped by the monitor."""
         finding = self._finding
-        complete = all(key in self._store.kept for key in self._job.keys)
+        complete = all(key in self._store.kept for key in self._keys)
         late = None if finding is not None else self._monitor.finding()
         found = finding or late
         values = found and plain(found.to_json())
         if finding is not None and not complete:
             self._tell("stopped", _stopped(finding), finding=values)
             return self._store.info
-        counts = self._store.counts(self._job.keys)
+        counts = self._store.counts(self._keys)
         self._tell("complete", "" if found is None else _said(found), finding=values)
         if counts and not counts.get("ok") and not counts.get("parse_error"):
             raise CheckFailedError(self._nothing_answered(counts))
@@ -368,7 +369,7 @@ class _Session:
         return f"No question of {self._job.name} was answered ({told}). {words}".strip()
 
     def _tell(self, state: State, message: str, **more: Any) -> None:  # noqa: ANN401
-        keys, store = self._job.keys, self._store
+        keys, store = self._keys, self._store
         failed = sum(again(store.kept[key]) for key in keys if key in store.kept)
         ended = {"samples": store.finish()} if state != "running" else {}
         store.tell(

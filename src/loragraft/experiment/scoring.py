@@ -117,7 +117,7 @@ class _Scorer:
         there = read_samples(self._job.folder)
         digests = self._job.questions.digests
         return [
-            there[key] for key in self._job.keys
+            there[key] for key in self._job.keys(self._info.repeats)
             if key in there and there[key].record == digests[key[0]]
         ]  # fmt: skip
 
