@@ -44,11 +44,15 @@ class ClassifierArm(DirectArm):
         from loragraft.adapter.locate import locate_adapter
         from loragraft.artifact.hash_cache import cached_sha256
         from loragraft.embedding.identity import folder_hash
+        from loragraft.training.saving import CONFIG_NAME
 
         told: dict[str, Any] = {"task": self.task, "classifier": folder_hash(self._folder)}
         if self._adapter is not None:
             location = locate_adapter(self._adapter)
             told["adapter"] = [cached_sha256(location.weights), cached_sha256(location.config)]
+            trained = location.folder / CONFIG_NAME
+            if trained.is_file():  # it says how long a record may be
+                told["training"] = cached_sha256(trained)
         return told
 
     def number(self, record: TaskRecord) -> tuple[float, Mapping[str, Any]]:

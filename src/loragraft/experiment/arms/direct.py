@@ -70,8 +70,8 @@ class DirectArm(ABC):
         except NonFiniteError as error:
             return sample_of(self.name, asked, status="error", error=str(error))
         if not math.isfinite(value):
-            error = f"{self.name} computes {value} for this record. Take an earlier checkpoint."
-            return sample_of(self.name, asked, status="error", error=error)
+            why = f"{self.name} computes {value} for this record. Take an earlier checkpoint."
+            return sample_of(self.name, asked, status="error", error=why)
         seconds = time.perf_counter() - start
         text = f"{value:.6g}"
         return sample_of(

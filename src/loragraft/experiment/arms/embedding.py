@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -55,8 +57,14 @@ class EmbeddingArm(DirectArm):
         """Return what decides a sample: the embedder, and the pairs of the threshold."""
         from loragraft.dataset.records import to_json
 
-        pairs = [to_json(record) for record in self._validating]
-        return {"task": self.task, "embedder": dict(self._embedder.identity), "validation": pairs}
+        digest = hashlib.sha256()
+        for pair in self._validating:
+            digest.update(json.dumps(to_json(pair), sort_keys=True).encode() + b"\n")
+        return {
+            "task": self.task,
+            "embedder": dict(self._embedder.identity),
+            "validation": digest.hexdigest(),
+        }
 
     def number(self, record: TaskRecord) -> tuple[float, Mapping[str, Any]]:
         """Return a pair's cosine."""
