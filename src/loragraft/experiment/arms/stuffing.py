@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from loragraft.dataset.records import Evidence, Qa, parse_evidence
 from loragraft.experiment.arms.protocol import Question
-from loragraft.experiment.arms.retrieval import Retrieval, retrieved_of
+from loragraft.experiment.arms.retrieval import Retrieval, joined_text, retrieved_of
 from loragraft.rag.records import Chunk, Passage
 
 CUT = "documents_cut"
@@ -97,18 +97,13 @@ def _holds(chunk: Chunk, places: Sequence[Evidence]) -> bool:
 
 def _joined(chunks: Sequence[Chunk], rank: int) -> Passage:
     """Return neighbouring chunks as one passage; what they share stands once."""
-    first, last = chunks[0], chunks[-1]
-    text, stop = "", first.start
-    for chunk in chunks:
-        gap = "\n\n" if text and chunk.start > stop else ""
-        text += gap + chunk.text[max(0, stop - chunk.start) :]
-        stop = max(stop, chunk.stop)
+    first, stop = chunks[0], max(chunk.stop for chunk in chunks)
     whole = replace(
         first,
-        chunk_id=f"{first.doc_id}:{first.start}-{max(stop, last.stop)}",
+        chunk_id=f"{first.doc_id}:{first.start}-{stop}",
         headings=first.headings[:1],
         stop=stop,
-        text=text,
+        text=joined_text(chunks),
         tokens=sum(chunk.tokens for chunk in chunks),
         sha256="",
     )
