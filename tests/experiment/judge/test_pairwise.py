@@ -18,13 +18,13 @@ from loragraft.experiment.judge.pairwise import (
     judge_pairs,
     make_pairs,
     settle,
-    without_citations,
 )
 from loragraft.experiment.judge.prompt import Material
 from loragraft.experiment.judge.summary import summarise
 from loragraft.experiment.records import Sample
 from tests.support.judging import RuleJudge, longer_wins, sample, sections, verdict
 
+RECORDS = {"q0": "digest 0", "q1": "digest 1", "q2": "digest 2"}
 KEY = judge_key({"model": "rule"}, Settings())
 
 
@@ -35,7 +35,7 @@ def material(name: str) -> Material:
 def pairs(*answers: tuple[str, str]) -> list[Pair]:
     first = [sample("one", f"q{n}", a) for n, (a, _) in enumerate(answers)]
     second = [sample("two", f"q{n}", b) for n, (_, b) in enumerate(answers)]
-    return make_pairs(first, second, material)
+    return make_pairs(first, second, {f"q{n}": f"digest {n}" for n in range(len(answers))})
 
 
 def judge(
@@ -43,15 +43,14 @@ def judge(
 ) -> tuple[list[Judged], RuleJudge]:
     engine = RuleJudge(rule, version)
     with VerdictBook(folder / "one__two.jsonl", KEY) as book:
-        return judge_pairs(some, book, lambda: engine), engine
+        return judge_pairs(some, book, lambda: engine, material), engine
 
 
 def test_the_better_answer_wins_wherever_it_stands(tmp_path: Path) -> None:
-    found, engine = judge(tmp_path, pairs(("long enough", "no"), ("no", "much longer")),
+    found, _ = judge(tmp_path, pairs(("long enough", "no"), ("no", "much longer")),
                           longer_wins)  # fmt: skip
     assert [one.outcome for one in found] == ["a", "b"]
     assert all(one.agreed for one in found)
-    assert engine.closed
     summary = summarise("one", "two", found)
     assert (summary.wins, summary.losses, summary.ties, summary.judged) == (1, 1, 0, 2)
     assert (summary.win_rate, summary.first_rate, summary.disagreement_rate) == (0.5, 0.5, 0.0)
@@ -111,7 +110,7 @@ def test_a_malformed_verdict_makes_a_pair_missing_never_a_loss(tmp_path: Path) -
 def test_samples_without_an_answer_are_missing_and_cost_nothing(tmp_path: Path) -> None:
     first = [sample("one", "q0", "", status="timeout"), sample("one", "q1", "x")]
     second = [sample("two", "q0", "y"), sample("two", "q2", "z")]
-    found, engine = judge(tmp_path, make_pairs(first, second, material), longer_wins)
+    found, engine = judge(tmp_path, make_pairs(first, second, RECORDS), longer_wins)
     assert [one.missing for one in found] == [
         "first: timeout", "second: not answered", "first: not answered",
     ]  # fmt: skip
@@ -128,7 +127,7 @@ def test_what_was_judged_is_not_asked_again(tmp_path: Path) -> None:
         raise AssertionError("no engine is needed")
 
     with VerdictBook(tmp_path / "one__two.jsonl", KEY) as book:
-        assert judge_pairs(some, book, never) == before
+        assert judge_pairs(some, book, never, material) == before
     known = read_verdicts(tmp_path / "one__two.jsonl")
     assert settle(some, known.get) == before
 
@@ -209,25 +208,34 @@ def test_lines_that_we_did_not_write_mean_nothing(tmp_path: Path, line: bytes) -
     path = tmp_path / "one__two.jsonl"
     with VerdictBook(path, KEY):
         pass
-    content = pair.ask("ab").content.encode()
+    content = pair.content("ab").encode()
     path.write_bytes(path.read_bytes() + line.replace(b"%s", content) + b"\n")
     found, engine = judge(tmp_path, [pair], longer_wins)
     assert found[0].outcome == "b"
     assert len(engine.jobs) == 2
 
 
-def test_citations_are_taken_out_of_what_is_compared() -> None:
-    answer = "It is Lima [P1]. Since 1535 [P2, P3]."
-    cited = ({"start": 11, "stop": 15}, {"start": 28, "stop": 36}, {"start": 28, "stop": 36})
-    assert without_citations(sample("one", "q", answer, citations=cited)) == (
-        "It is Lima. Since 1535."
-    )
+def test_citations_are_taken_out_of_what_is_compared(tmp_path: Path) -> None:
+    cited = sample("one", "q0", "It is Lima [P1].", citations=({"start": 11, "stop": 15},))
+    some = make_pairs([cited], [sample("two", "q0", "Quito.")], RECORDS)
+    _, engine = judge(tmp_path, some, longer_wins)
+    shown = [sections(job.messages[0]["content"]) for job in engine.jobs]
+    assert {found["Answer A"] for found in shown} == {"It is Lima.", "Quito."}
 
 
-@pytest.mark.parametrize("span", [(-1, 5), (3, 3), (None, 4), ("0", 4), (900, 999), (5, 2)])
-def test_spans_that_are_none_take_nothing_out(span: tuple[object, object]) -> None:
-    one = {"start": span[0], "stop": span[1]}
-    assert without_citations(sample("one", "q", "It is Lima.", citations=(one,))) == "It is Lima."
+def test_equal_comparisons_are_asked_once(tmp_path: Path) -> None:
+    first = [sample("one", "q0", "same again", repeat=number) for number in range(3)]
+    second = [sample("two", "q0", "other", repeat=number) for number in range(3)]
+    found, engine = judge(tmp_path, make_pairs(first, second, RECORDS), longer_wins)
+    assert [one.outcome for one in found] == ["a", "a", "a"]
+    assert len(engine.jobs) == 2
+
+
+def test_a_record_that_changed_is_judged_again(tmp_path: Path) -> None:
+    first, second = [sample("one", "q0", "x")], [sample("two", "q0", "yz")]
+    judge(tmp_path, make_pairs(first, second, RECORDS), longer_wins)
+    _, engine = judge(tmp_path, make_pairs(first, second, {"q0": "other"}), longer_wins)
+    assert len(engine.jobs) == 2
 
 
 def test_limits_are_drawn_by_the_seed_whatever_the_order() -> None:
@@ -237,7 +245,7 @@ def test_limits_are_drawn_by_the_seed_whatever_the_order() -> None:
     assert choose(names, 10, 1) == choose(names, 20, 1)[:10]
     first = [sample("one", name, "x") for name in names]
     second = [sample("two", name, "y") for name in names[::-1]]
-    some = make_pairs(first, second, material, limit=10, seed=1)
+    some = make_pairs(first, second, dict.fromkeys(names, ""), limit=10, seed=1)
     assert {pair.question_id for pair in some} == set(choose(names, 10, 1))
 
 
@@ -251,13 +259,13 @@ def test_repeats_are_paired_and_averaged_within_their_question(tmp_path: Path) -
     second = [sample("two", name, "so-so", repeat=number)
               for name in ("q0", "q1") for number in range(3)]  # fmt: skip
     second[4] = sample("two", "q1", "", repeat=1, status="error")
-    found, _ = judge(tmp_path, make_pairs(first, second, material), longer_wins)
+    found, _ = judge(tmp_path, make_pairs(first, second, RECORDS), longer_wins)
     assert [one.outcome for one in found] == ["a", "b", "a", None]
     assert summarise("one", "two", found).win_rate == pytest.approx((0.5 + 1.0) / 2)
 
 
-def test_a_question_without_material_is_left_out() -> None:
+def test_samples_of_questions_that_are_no_more_are_left_out() -> None:
     first: list[Sample] = [sample("one", "q0", "x"), sample("one", "q1", "x")]
     second = [sample("two", "q0", "y"), sample("two", "q1", "y")]
-    some = make_pairs(first, second, lambda name: material(name) if name == "q1" else None)
+    some = make_pairs(first, second, {"q1": "digest 1"})
     assert [pair.question_id for pair in some] == ["q1"]

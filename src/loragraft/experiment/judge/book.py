@@ -59,12 +59,15 @@ class _Known:
     def __init__(self) -> None:
         self.found: dict[str, tuple[Asked, int]] = {}
         self.engine: str | None = None
+        self.facts: dict[str, Any] | None = None
 
     def learn(self, entry: Mapping[str, Any]) -> None:
         """Take an entry in; one that this program did not write is passed over."""
         engine, content, tried = (entry.get(name) for name in ("engine", "content", "round"))
         if isinstance(engine, str) and content is None:
             self.engine = engine
+        if isinstance(entry.get("facts"), dict):
+            self.facts = entry["facts"]
         asked = _asked(entry)
         if isinstance(content, str) and type(tried) is int and asked is not None:
             self.found[content] = (asked, tried)
@@ -130,6 +133,16 @@ class VerdictBook(Closing):
         if self._known.engine is None:
             self._journal.append({"engine": told})
             self._known.engine = told
+
+    @property
+    def facts(self) -> dict[str, Any] | None:
+        """What was told of the judge's files when they were last looked at."""
+        return self._known.facts
+
+    def tell_facts(self, facts: Mapping[str, Any]) -> None:
+        """Note what the judge's files are now, as JSON values."""
+        self._journal.append({"facts": plain(facts)})
+        self._known.facts = dict(facts)
 
     def __len__(self) -> int:
         """Return how many questions it knows."""

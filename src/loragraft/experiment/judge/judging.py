@@ -57,9 +57,7 @@ def ask_all(
 
 
 class JudgeSupport(Closing):
-    """Decides by a judge whether passages support claims; a
-    :class:`~loragraft.experiment.metrics.grounding.support.Support`.
-    """
+    """Decides by a judge whether passages support claims: a ``Support`` of the grounding room."""
 
     name = "judge"
 

@@ -7,7 +7,8 @@ and how often that happens is reported. A pair without two verdicts is missing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from hashlib import sha256
@@ -19,6 +20,7 @@ from loragraft.experiment.judge.asking import Ask, Asked, Settings, ask_judge
 from loragraft.experiment.judge.book import VerdictBook
 from loragraft.experiment.judge.prompt import Material, pair_prompt
 from loragraft.experiment.judge.verdict import PAIR
+from loragraft.experiment.metrics.squad import plain_answer
 from loragraft.experiment.records import Sample
 
 Outcome = Literal["a", "b", "tie"]
@@ -42,7 +44,7 @@ class Pair:
         repeat: Of both answers.
         task_type: The record's.
         paper_id: The record's cluster; None for none.
-        material: What they are judged by.
+        record: SHA-256 of the record.
         a: The first experiment's answer, without citations.
         b: The second's.
         missing: Why there are not two answers; empty where there are.
@@ -52,7 +54,7 @@ class Pair:
     repeat: int
     task_type: str
     paper_id: str | None
-    material: Material
+    record: str
     a: str = ""
     b: str = ""
     missing: str = ""
@@ -62,11 +64,18 @@ class Pair:
         """Whether both say the same in the same words: a tie that nobody needs to judge."""
         return not self.missing and self.a.split() == self.b.split()
 
-    def ask(self, order: Order) -> Ask:
+    def content(self, order: Order) -> str:
+        """Return what stands for the comparison in one order: 32 hexadecimal digits."""
+        told = json.dumps([self.record, *self._placed(order)]).encode("ascii")
+        return sha256(told).hexdigest()[:32]
+
+    def ask(self, order: Order, material: Material) -> Ask:
         """Return what the judge is asked in one order."""
-        first, second = (self.a, self.b) if order == "ab" else (self.b, self.a)
         name = f"{self.question_id}#{self.repeat}#{order}"
-        return Ask(name, pair_prompt(self.material, first, second), PAIR)
+        return Ask(name, pair_prompt(material, *self._placed(order)), PAIR)
+
+    def _placed(self, order: Order) -> tuple[str, str]:
+        return (self.a, self.b) if order == "ab" else (self.b, self.a)
 
 
 @dataclass(frozen=True)
@@ -100,31 +109,28 @@ class Judged:
 def make_pairs(
     a: Iterable[Sample],
     b: Iterable[Sample],
-    material_of: Callable[[str], Material | None],
+    records: Mapping[str, str],
     *,
     limit: int | None = None,
     seed: int = 0,
 ) -> list[Pair]:
-    """Return the pairs of two experiments' answers, in the order of the first one's samples.
+    """Return the pairs of two experiments' answers, in the order of the questions.
 
     Args:
         a: Samples of one experiment.
         b: Of another, over the same questions.
-        material_of: What the answers to a question are judged by; None for a question that is
-            not to be judged.
+        records: SHA-256 of each question's record, by its id; samples of others are left out.
         limit: Only so many questions, chosen by the seed; None for all.
         seed: Which ones.
     """
     firsts, seconds = ({one.key: one for one in side} for side in (a, b))
     common = min(_repeats(firsts), _repeats(seconds))
-    keys = [key for key in dict.fromkeys((*firsts, *seconds)) if key[1] < common]
-    materials = {name: material_of(name) for name in dict.fromkeys(key[0] for key in keys)}
-    known = [name for name, material in materials.items() if material is not None]
-    chosen = frozenset(known if limit is None else choose(known, limit, seed))
+    chosen = records if limit is None else frozenset(choose(records, limit, seed))
     return [
-        _pair(key, firsts.get(key), seconds.get(key), material)
-        for key in keys
-        if key[0] in chosen and (material := materials[key[0]]) is not None
+        _pair((name, repeat), firsts.get((name, repeat)), seconds.get((name, repeat)), digest)
+        for name, digest in records.items()
+        for repeat in range(common)
+        if name in chosen and not (firsts.keys() | seconds.keys()).isdisjoint([(name, repeat)])
     ]
 
 
@@ -141,41 +147,26 @@ def _repeats(samples: Iterable[tuple[str, int]]) -> int:
     return max((repeat for _, repeat in samples), default=-1) + 1
 
 
-def _pair(key: tuple[str, int], a: Sample | None, b: Sample | None, material: Material) -> Pair:
+def _pair(key: tuple[str, int], a: Sample | None, b: Sample | None, record: str) -> Pair:
     some = a or b
-    assert some is not None
-    about = (key[0], key[1], some.task_type, some.paper_id, material)
-    faults = [
-        f"{side}: {'not answered' if one is None else one.status}"
-        for side, one in (("first", a), ("second", b))
-        if one is None or one.status != "ok"
-    ]
-    if faults or a is None or b is None:
-        return Pair(*about, missing="; ".join(faults))
-    return Pair(*about, a=without_citations(a), b=without_citations(b))
+    assert some is not None  # the key is of one of them
+    about = (*key, some.task_type, some.paper_id, record)
+    if a is None or b is None or a.status != "ok" or b.status != "ok":
+        return Pair(*about, missing="; ".join(_faults(a, b)))
+    return Pair(*about, a=plain_answer(a), b=plain_answer(b))
 
 
-def without_citations(sample: Sample) -> str:
-    """Return an answer without its citations.
-
-    Whether they hold is measured by grounding. Here they would only tell which experiment it is:
-    the labels of two experiments mean different passages.
-    """
-    text = sample.answer
-    spans = [(one.get("start"), one.get("stop")) for one in sample.citations]
-    cuts = sorted({(x, y) for x, y in spans if type(x) is int and type(y) is int and 0 <= x < y})
-    kept, at = [], 0
-    for start, stop in cuts:
-        if start >= at:
-            kept.append(text[at:start].rstrip(" "))
-        at = max(at, stop)
-    return "".join([*kept, text[at:]]).strip()
+def _faults(a: Sample | None, b: Sample | None) -> Iterator[str]:
+    for side, one in (("first", a), ("second", b)):
+        if one is None or one.status != "ok":
+            yield f"{side}: {'not answered' if one is None else one.status}"
 
 
 def judge_pairs(
     pairs: Sequence[Pair],
     book: VerdictBook,
     open_engine: Callable[[], BatchEngine],
+    material_of: Callable[[str], Material],
     settings: Settings | None = None,
     progress: Progress | None = None,
 ) -> list[Judged]:
@@ -184,7 +175,8 @@ def judge_pairs(
     Args:
         pairs: The answers.
         book: Where verdicts are kept.
-        open_engine: Opens who judges; called only if there is something to ask, closed after.
+        open_engine: Returns who judges, opened; called only if there is something to ask.
+        material_of: Returns what the answers to a question are judged by.
         settings: How the judge is asked.
         progress: Hears how far it is.
 
@@ -196,36 +188,39 @@ def judge_pairs(
             until then are kept.
     """
     if _unknown(pairs, book):
-        with closing(open_engine()) as engine:
-            book.bind(engine.identity())
-            _ask(_unknown(pairs, book), book, engine, settings, progress or Silent())
+        engine = open_engine()
+        book.bind(engine.identity())
+        _ask(_unknown(pairs, book), book, engine, material_of, settings, progress or Silent())
     return settle(pairs, book.last)
 
 
-def _unknown(pairs: Sequence[Pair], book: VerdictBook) -> list[tuple[Pair, Order, Ask]]:
-    wanted = [(pair, order, pair.ask(order)) for pair in pairs if not _silent(pair)
-              for order in ORDERS]  # fmt: skip
-    return [one for one in wanted if book.get(one[2].content) is None]
-
-
-def _silent(pair: Pair) -> bool:
-    return bool(pair.missing) or pair.identical
+def _unknown(pairs: Iterable[Pair], book: VerdictBook) -> dict[str, tuple[Pair, Order]]:
+    """Return comparisons without a verdict, by what they are."""
+    wanted = {
+        pair.content(order): (pair, order)
+        for pair in pairs
+        if not pair.missing and not pair.identical
+        for order in ORDERS
+    }
+    return {content: one for content, one in wanted.items() if book.get(content) is None}
 
 
 def _ask(
-    wanted: Sequence[tuple[Pair, Order, Ask]],
+    wanted: Mapping[str, tuple[Pair, Order]],
     book: VerdictBook,
     engine: BatchEngine,
+    material_of: Callable[[str], Material],
     settings: Settings | None,
     progress: Progress,
 ) -> None:
-    about = {ask.id: (pair, order, ask) for pair, order, ask in wanted}
+    asks = [pair.ask(order, material_of(pair.question_id)) for pair, order in wanted.values()]
+    about = dict(zip((ask.id for ask in asks), wanted.items(), strict=True))
     progress.begin(f"Judging by {engine.name}", len(wanted), "verdicts")
-    with closing(ask_judge(engine, [ask for _, _, ask in wanted], settings)) as asked:
-        for one in asked:
-            pair, order, ask = about[one.id]
+    with closing(ask_judge(engine, asks, settings)) as answers:
+        for asked in answers:
+            content, (pair, order) = about[asked.id]
             told = {"question_id": pair.question_id, "repeat": pair.repeat, "order": order}
-            book.keep(ask.content, one, told)
+            book.keep(content, asked, told)
             progress.advance(1)
 
 
@@ -234,7 +229,7 @@ def settle(pairs: Sequence[Pair], verdict_of: Callable[[str], Asked | None]) -> 
 
     Args:
         pairs: The answers.
-        verdict_of: Returns what became of a question by :attr:`Ask.content`.
+        verdict_of: Returns what became of a comparison by :meth:`Pair.content`.
     """
     return [_settle(pair, verdict_of) for pair in pairs]
 
@@ -244,7 +239,7 @@ def _settle(pair: Pair, verdict_of: Callable[[str], Asked | None]) -> Judged:
         return Judged(pair, None, {}, pair.missing)
     if pair.identical:
         return Judged(pair, "tie", {})
-    found = {order: verdict_of(pair.ask(order).content) for order in ORDERS}
+    found = {order: verdict_of(pair.content(order)) for order in ORDERS}
     verdicts = {order: asked for order, asked in found.items() if asked is not None}
     judged = Judged(pair, None, verdicts)
     faults = [
