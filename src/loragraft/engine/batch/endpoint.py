@@ -94,7 +94,8 @@ class Endpoint:
             LoragraftError: If no answer can come at all.
         """
         end = time.monotonic() + LONGEST * self._silence
-        with self._explained(), self._client.stream("POST", path, json=dict(body)) as response:
+        url = f"{self.place.url}{path}"
+        with self._explained(), self._client.stream("POST", url, json=dict(body)) as response:
             if not response.is_success:
                 raise RefusedError(
                     response.status_code, response.headers, self._words(response, end)
@@ -206,12 +207,20 @@ def _data(blocks: Iterator[bytes], place: Place) -> Iterator[str]:
 
 def _lines(blocks: Iterator[bytes], place: Place) -> Iterator[str]:
     """Yield lines, whichever way they end."""
-    rest = b""
+    pending: list[bytes] = []
+    size = 0
     for block in blocks:
-        *whole, rest = (rest + block).split(b"\n")
-        for line in whole:
-            yield line.rstrip(b"\r").decode("utf-8", "replace")
-        if len(rest) > MAX_LINE:
+        *whole, rest = block.split(b"\n")
+        for part in whole:
+            yield _line([*pending, part])
+            pending, size = [], 0
+        pending.append(rest)
+        size += len(rest)
+        if size > MAX_LINE:
             raise broken(place, f"sends an event of more than {MAX_LINE >> 20} MiB")
-    if rest:
-        yield rest.rstrip(b"\r").decode("utf-8", "replace")
+    if any(pending):
+        yield _line(pending)
+
+
+def _line(parts: list[bytes]) -> str:
+    return b"".join(parts).rstrip(b"\r").decode("utf-8", "replace")
