@@ -170,7 +170,8 @@ def _answer(job: ArmJob) -> tuple[RunInfo, list[str]]:
         engine = _open_engine(job, arm)
         if engine is not None:
             stack.enter_context(closing(engine))
-        inputs = run_inputs(config, name, _identity(job, arm), engine and engine.identity())
+        identity = None if engine is None else engine.identity()
+        inputs = run_inputs(config, name, _identity(job, arm), identity)
         info = _new_info(job, inputs, arm, engine)
         store = stack.enter_context(RunStore(job.folder, info, restart=job.restart))
         for note in store.notes:

@@ -140,12 +140,12 @@ def _source(path: Path) -> Any:  # noqa: ANN401
     return {"listing": digest(listing), "count": len(listing)}
 
 
-def unreachable(before: Facts, now: Facts) -> list[str]:
+def unreachable(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return parts that were there when a run was made and cannot be looked at now."""
     return sorted(part for part, fact in before.items() if fact is not None and not now.get(part))
 
 
-def changed(before: Facts, now: Facts) -> list[str]:
+def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return parts that are there and are not what they were.
 
     A part that cannot be looked at now has not changed: see :func:`unreachable`.

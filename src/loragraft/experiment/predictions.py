@@ -14,6 +14,7 @@ from loragraft.experiment.arm_run import folder_of
 from loragraft.experiment.config import SeriesConfig
 from loragraft.experiment.questions import QuestionFile
 from loragraft.experiment.records import Sample
+from loragraft.experiment.run import resolved
 from loragraft.experiment.store import read_samples
 
 HEADER = ("id", "score")
@@ -36,6 +37,21 @@ class Predictions:
     def rows(self) -> list[tuple[str, str]]:
         """Return id and score of every line."""
         return [(name, repr(value)) for name, value in self.scores.items()]
+
+
+def choose_experiment(config: SeriesConfig, name: str | None) -> str:
+    """Return the experiment that a name means, or the only one that gives numbers.
+
+    Raises:
+        InputError: If there is no such one, or several and none is named.
+    """
+    if name is not None:
+        return resolved(config, name)
+    numeric = [n for n, one in config.experiments.items() if one.task in ("score", "embedding")]
+    if len(numeric) != 1:
+        there = f"{', '.join(numeric)} do: name one with --only" if numeric else "none does"
+        raise InputError(f"Which experiment of {config.series} gives the numbers? {there}.")
+    return numeric[0]
 
 
 def predictions_of(config: SeriesConfig, name: str, fill: float | None = None) -> Predictions:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from loragraft.artifact.progress import Progress, Silent
 from loragraft.engine.batch.protocol import Load
@@ -75,7 +75,9 @@ def make_table(config: SeriesConfig, shared: Shared, progress: Progress | None =
         for info in infos.values()
     )
     pairs, refused = _against_baseline(config, read, infos)
-    sources = {t: file.of(t).source for t in {e.task for e in config.experiments.values()}}
+    sources: dict[str, dict[str, Any]] = {
+        t: file.of(t).source for t in {e.task for e in config.experiments.values()}
+    }
     return Table(config.series, config.size, config.resolve(config.baseline) or config.baseline,
                  sources, lines, rows, pairs, refused)  # fmt: skip
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from loragraft.artifact.progress import Progress, Silent
 from loragraft.engine.batch.specs import AnthropicSpec, OpenAiSpec, TransformersSpec
@@ -54,10 +54,12 @@ class SeriesOutcome:
     Attributes:
         config: As it was run.
         arms: What became of each experiment, in order.
+        judged: Pairs that a judge has compared, as JSON values.
     """
 
     config: SeriesConfig
     arms: tuple[ArmOutcome, ...]
+    judged: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def failed(self) -> bool:

@@ -99,7 +99,8 @@ class _Scorer:
         content = digest([[s.question_id, s.repeat, s.record, _content(s)] for s in samples])
         known = self._info.scores.get("metrics")
         before = known if isinstance(known, Mapping) else {}
-        keys, scores = {}, []
+        keys: dict[str, str] = {}
+        scores: list[Score] = []
         old = self._old() if before else {}
         self._progress.begin(f"{job.name}: measuring", len(metrics), "metrics")
         for metric in metrics:

@@ -54,7 +54,7 @@ class Row:
     """
 
     info: MetricInfo
-    cells: Mapping[str, Cell]
+    cells: Mapping[str, Cell | None]
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,10 @@ class Table:
             "questions": self.questions,
             "experiments": [asdict(line) for line in self.lines],
             "metrics": [
-                {**asdict(row.info), "of": {n: cell.to_json() for n, cell in row.cells.items()}}
+                {
+                    **asdict(row.info),
+                    "of": {n: cell and cell.to_json() for n, cell in row.cells.items()},
+                }
                 for row in self.rows
             ],
             "against_baseline": [pair.to_json() for pair in self.pairs],
@@ -167,7 +170,7 @@ def cell_of(scores: Sequence[Score]) -> Cell:
         if score.value is not None:
             values.setdefault(score.question_id, []).append(score.value)
     of = len({score.question_id for score in scores})
-    missing = Counter(score.status for score in scores if score.value is None)
+    missing: Counter[str] = Counter(score.status for score in scores if score.value is None)
     if not values:
         return Cell(None, 0, of, "no answer has it", dict(missing))
     mean = sum(means(values).values()) / len(values)

@@ -1,0 +1,223 @@
+"""What a run would ask, and what that may take: questions, prompts, tokens, time and cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from loragraft.artifact.progress import Progress, Silent
+from loragraft.checkpoint.bundle import open_model
+from loragraft.checkpoint.resolve import existing_path
+from loragraft.engine.batch.specs import (
+    AnthropicSpec,
+    LlamaSpec,
+    OllamaSpec,
+    OpenAiSpec,
+    TransformersSpec,
+)
+from loragraft.errors import InputError, LoragraftError
+from loragraft.experiment.arm_run import ArmJob, folder_of, part_of
+from loragraft.experiment.config import SeriesConfig
+from loragraft.experiment.key import asked_of, digest
+from loragraft.experiment.questions import QuestionFile
+from loragraft.experiment.run import RunRequest, configured, left_out, ordered
+from loragraft.experiment.run_info import RunInfo, read_run
+from loragraft.experiment.store import Kept as _Kept
+from loragraft.experiment.store import Key, again, read_samples
+
+if TYPE_CHECKING:
+    from loragraft.experiment.arms.opening import Shared
+    from loragraft.experiment.arms.protocol import Question
+
+SHOWN = 1
+"""Prompts that are shown of each experiment."""
+READ, WRITTEN = 500 * 105e6, 390 * 105e6
+"""Tokens a second times bytes of the model, read and written, of llama.cpp on two cores with many
+conversations in one batch: SmolLM2-135M in Q4_K_M, 105 MB, 500 and 390 tokens/s."""
+SLOWER = 2.0
+"""How much longer transformers takes on a processor than llama.cpp, byte for byte."""
+_MILLION = 1e6
+
+
+@dataclass(frozen=True)
+class ArmPlan:
+    """What an experiment would ask.
+
+    Attributes:
+        name: Its id.
+        engine: The model.
+        questions: How many.
+        repeats: Answers to each.
+        waiting: Answers that are not there yet, as far as files tell.
+        prompt_tokens: Of those, all prompts together: an estimate.
+        most_tokens: What those answers may have together.
+        prompts: Messages of the first questions.
+        faults: Questions that cannot be asked, with the reason.
+        seconds: How long that may take; None where nobody knows.
+        cost: US dollars at most; None where there are no prices.
+        rests_on: What the estimate of the time rests on.
+        left_out: Why it would not be run.
+    """
+
+    name: str
+    engine: str
+    questions: int = 0
+    repeats: int = 1
+    waiting: int = 0
+    prompt_tokens: int = 0
+    most_tokens: int = 0
+    prompts: tuple[tuple[Mapping[str, str], ...], ...] = ()
+    faults: Mapping[str, str] | None = None
+    seconds: float | None = None
+    cost: float | None = None
+    rests_on: str = ""
+    left_out: str = ""
+
+
+def plan_series(
+    config: SeriesConfig, request: RunRequest, progress: Progress | None = None
+) -> list[ArmPlan]:
+    """Return what a run would ask; nothing is written, and no language model is opened.
+
+    Passages are searched for, so that the prompts are those of the run.
+
+    Raises:
+        InputError: If the questions cannot be read, or an experiment is unknown.
+        LoragraftError: What keeps all questions of an experiment from being asked.
+    """
+    from loragraft.experiment.arms.opening import Shared
+
+    config, progress = configured(config, request), progress or Silent()
+    names, questions = ordered(config, request.only), QuestionFile(config)
+    with Shared(config, on_note=progress.note) as shared:
+        return [_plan(config, name, questions, shared, progress) for name in names]
+
+
+def _plan(
+    config: SeriesConfig, name: str, file: QuestionFile, shared: Shared, progress: Progress
+) -> ArmPlan:
+    from loragraft.experiment.arms.opening import open_arm
+
+    experiment = config.experiments[name]
+    engine = str(getattr(experiment.engine, "model", "an average"))
+    reason = left_out(config, name)
+    if reason:
+        return ArmPlan(name, engine, left_out=reason)
+    questions = file.of(experiment.task)
+    job = ArmJob(config, name, questions, lambda: shared, progress)
+    with closing(open_arm(config, name, shared, samples_of=lambda part: part_of(job, part))) as arm:
+        waiting = _waiting(job, arm.repeats)
+        if not arm.asks:
+            return ArmPlan(name, engine, len(questions), arm.repeats, len(waiting))
+        progress.begin(f"{name}: preparing", len(questions), "questions")
+        prepared = {}
+        for record in questions.records:
+            prepared[record.id] = arm.prepare(record, None)
+            progress.advance(1)
+    return _estimated(config, name, engine, prepared, waiting, arm.repeats)
+
+
+def _waiting(job: ArmJob, repeats: int) -> list[Key]:
+    """Return the samples that are not there, as far as small files tell."""
+    info, keys = _run(job), job.keys(repeats)
+    if info is None or info.asked != digest(asked_of(job.config, job.name)):
+        return keys
+    digests = job.questions.digests
+    done = {
+        key for key, sample in read_samples(job.folder).items()
+        if sample.record == digests.get(key[0])
+        and not again(_Kept(sample.status, sample.record, sample.tries))
+    }  # fmt: skip
+    return [key for key in keys if key not in done]
+
+
+def _run(job: ArmJob) -> RunInfo | None:
+    try:
+        return read_run(job.folder)
+    except InputError:
+        return None
+
+
+def _estimated(
+    config: SeriesConfig,
+    name: str,
+    engine: str,
+    prepared: Mapping[str, Question],
+    waiting: Sequence[Key],
+    repeats: int,
+) -> ArmPlan:
+    asked = [prepared[key[0]] for key in waiting if not prepared[key[0]].fault]
+    read = sum(question.tokens for question in asked)
+    most = sum(question.max_tokens for question in asked)
+    seconds, rests_on = _time(config, name, read, most)
+    return ArmPlan(
+        name,
+        engine,
+        len(prepared),
+        repeats,
+        len(waiting),
+        read,
+        most,
+        tuple(_plain(question) for question in list(prepared.values())[:SHOWN]),
+        {key: question.fault for key, question in prepared.items() if question.fault},
+        seconds,
+        _cost(config.experiments[name].engine, read, most),
+        rests_on,
+    )
+
+
+def _plain(question: Question) -> tuple[Mapping[str, str], ...]:
+    return tuple({"role": m["role"], "content": m["content"]} for m in question.messages)
+
+
+def _cost(spec: Any, read: int, most: int) -> float | None:  # noqa: ANN401
+    if not isinstance(spec, OpenAiSpec | AnthropicSpec):
+        return None
+    if spec.input_price is None or spec.output_price is None:
+        return None
+    return (read * spec.input_price + most * spec.output_price) / _MILLION
+
+
+def _time(config: SeriesConfig, name: str, read: int, most: int) -> tuple[float | None, str]:
+    """Return seconds and what they rest on: an earlier run here, else the model's size."""
+    info = read_run(folder_of(config, name))
+    load = info.load if info is not None else {}
+    tokens = (load.get("prompt_tokens") or 0) + (load.get("tokens") or 0)
+    wall = load.get("wall_seconds") or 0
+    if tokens and wall and info is not None and info.answered:
+        written = (load.get("tokens") or 0) / info.answered
+        expected = read + min(most, written * max(most and info.total, 1))
+        return expected / (tokens / wall), "what this experiment has answered so far"
+    size, slower = _size(config.experiments[name].engine)
+    if not size:
+        return None, "nobody knows the speed of this model here"
+    seconds = slower * size * (read / READ + most / WRITTEN)
+    return seconds, "the model's size, two cores, and answers as long as they may be"
+
+
+def _size(spec: Any) -> tuple[int, float]:  # noqa: ANN401
+    """Return bytes of a model on this disk, and how slowly its engine reads them."""
+    try:
+        if isinstance(spec, LlamaSpec):
+            return open_model(Path(spec.model), spec.quant).gguf.stat().st_size, 1.0
+        path = existing_path(spec.model) if isinstance(spec, TransformersSpec) else None
+        if path is not None and path.is_dir():
+            return sum(f.stat().st_size for f in path.glob("*.safetensors")), SLOWER
+        if isinstance(spec, OllamaSpec):
+            return _served(spec), 1.0
+    except (OSError, LoragraftError):
+        return 0, 1.0
+    return 0, 1.0
+
+
+def _served(spec: OllamaSpec) -> int:
+    from loragraft.engine.ollama_server import OllamaServer
+
+    with OllamaServer(spec.host) as server:
+        for model in server.models():
+            if str(model.get("name", "")).removesuffix(":latest") == spec.model:
+                return int(model.get("size") or 0)
+    return 0

@@ -1,0 +1,134 @@
+"""A series' table in blocks: for a terminal, and as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from loragraft.experiment.table import Line, Row, Table, number, shown
+
+TIERS = (
+    ("main", "What counts"),
+    ("sanity", "Sanity: for catching catastrophes only"),
+    ("diagnostic", "Diagnostics"),
+)
+
+
+@dataclass(frozen=True)
+class Block:
+    """One table.
+
+    Attributes:
+        title: Above it.
+        columns: Heads.
+        rows: Cells.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def blocks_of(table: Table) -> list[Block]:
+    """Return a series' tables: experiments, metrics by tier, and comparisons."""
+    blocks = [_experiments(table)]
+    for tier, title in TIERS:
+        rows = [row for row in table.rows if row.info.tier == tier]
+        if rows:
+            blocks.append(_metrics(table, title, rows))
+    spread = _spread(table)
+    blocks += [spread] if spread.rows else []
+    pairs = _pairs(table)
+    return [*blocks, pairs] if pairs.rows else blocks
+
+
+def _experiments(table: Table) -> Block:
+    rows = [
+        [_name(table, line), line.engine, line.state, str(line.total or ""), _counts(line),
+         ", ".join(line.stale)]
+        for line in table.lines
+    ]  # fmt: skip
+    size = f", {table.size}" if table.size else ""
+    return Block(f"Series {table.series}{size}",
+                 ("experiment", "model", "state", "answers", "of them", "stale"), rows)  # fmt: skip
+
+
+def _name(table: Table, line: Line) -> str:
+    also = [*line.aliases, *(["baseline"] if line.name == table.baseline else [])]
+    return f"{line.name} ({', '.join(also)})" if also else line.name
+
+
+def _counts(line: Line) -> str:
+    return ", ".join(f"{count} {status}" for status, count in line.counts.items())
+
+
+def _metrics(table: Table, title: str, rows: Sequence[Row]) -> Block:
+    names = [line.name for line in table.lines]
+    body = [
+        [row.info.name, _unit(row), *(shown(row.cells.get(name)) for name in names)]
+        for row in rows
+    ]  # fmt: skip
+    return Block(title, ("metric", "unit", *names), body)
+
+
+def _unit(row: Row) -> str:
+    arrow = {"higher": " ↑", "lower": " ↓", None: ""}[row.info.better]
+    return f"{row.info.unit}{arrow}"
+
+
+def _spread(table: Table) -> Block:
+    """Return the variance within and between questions, where they have several answers."""
+    rows = []
+    for row in table.rows:
+        for name, cell in row.cells.items():
+            if cell is not None and cell.spread is not None and row.info.tier != "diagnostic":
+                found = cell.spread
+                rows.append([row.info.name, name, number(found.within), number(found.between),
+                             str(found.answers)])  # fmt: skip
+    return Block("Variance of repeated answers",
+                 ("metric", "experiment", "within a question", "between questions", "answers"),
+                 rows)  # fmt: skip
+
+
+def _pairs(table: Table) -> Block:
+    rows = [
+        [pair.metric, pair.experiment, number(pair.value), number(pair.baseline_value),
+         f"{pair.difference:+.3f}", str(pair.count), str(pair.excluded)]
+        for pair in table.pairs
+    ]  # fmt: skip
+    columns = ("metric", "experiment", "its mean", "baseline", "difference", "questions",
+               "left out")  # fmt: skip
+    return Block(f"Beside the baseline {table.baseline}, on questions that both have", columns,
+                 rows)  # fmt: skip
+
+
+def to_markdown(table: Table) -> str:
+    """Spell a series' tables as Markdown."""
+    parts = []
+    for block in blocks_of(table):
+        parts.append(f"## {_cell(block.title)}\n")
+        parts.append(_line(block.columns))
+        parts.append(_line(["---"] * len(block.columns)))
+        parts += [_line(row) for row in block.rows]
+        parts.append("")
+    notes = [f"- {_cell(line.name)}: {_cell(text)}" for line in table.lines
+             for text in (line.message, *line.notes) if text]  # fmt: skip
+    notes += [f"- {_cell(name)} is not compared with {_cell(table.baseline)}: {_cell(reason)}."
+              for name, reason in table.refused.items()]  # fmt: skip
+    if notes:
+        parts += ["## Notes\n", *notes, ""]
+    return "\n".join(parts)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(map(_cell, cells))} |"
+
+
+def _cell(text: str) -> str:
+    """Return a text that stays in its cell and means nothing to Markdown."""
+    from loragraft.chat.cleaning import clean
+
+    plain = " ".join(clean(text).split())
+    for sign in ("\\", "|", "`", "<", "[", "*"):
+        plain = plain.replace(sign, f"\\{sign}")
+    return plain
