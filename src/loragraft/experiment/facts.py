@@ -15,6 +15,7 @@ from loragraft.artifact.hash_cache import cached_sha256
 from loragraft.artifact.metadata import plain
 from loragraft.checkpoint.bundle import open_model
 from loragraft.checkpoint.resolve import existing_path, looks_like_repository
+from loragraft.dataset.split.manifest import manifest_path
 from loragraft.engine.batch.specs import LlamaSpec, OllamaSpec, TransformersSpec
 from loragraft.errors import LoragraftError
 from loragraft.experiment.config import ClassifierSpec, EmbedderArm, Experiment, SeriesConfig
@@ -39,6 +40,9 @@ def facts_of(config: SeriesConfig, name: str) -> Facts:
         index = config.retrieval.index
         parts["index"] = lambda: _files([index / INDEX_NAME])
         parts["corpus"] = lambda: _corpus(index)
+    if config.data.tag is not None and experiment.task in ("score", "embedding"):
+        manifest = manifest_path(config.data.splits, config.data.tag)
+        parts["split"] = lambda: _files([manifest])  # examples and thresholds come of its parts
     scoring = experiment.scoring
     if isinstance(scoring, Path):
         parts["scoring"] = lambda: {"values": digest(read_settings(scoring).values)}
@@ -161,7 +165,7 @@ def _same(before: Any, now: Any) -> bool:  # noqa: ANN401
     if not isinstance(before, Mapping) or not isinstance(now, Mapping):
         return bool(before == now)
     if "files" in now or "files" in before:
-        return _hashes(before) == _hashes(now)
+        return bool(_hashes(before) == _hashes(now))
     if "sources" in now:
         old = before.get("sources")
         shared = old.keys() & now["sources"].keys() if isinstance(old, Mapping) else ()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -11,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loragraft.artifact.progress import Progress, Silent
-from loragraft.engine.batch.specs import AnthropicSpec, OpenAiSpec, TransformersSpec
+from loragraft.engine.batch.opening import missing_key
+from loragraft.engine.batch.specs import TransformersSpec
 from loragraft.errors import InputError, LoragraftError, OutOfSpaceError, UnavailableError
 from loragraft.experiment.arm_run import ArmJob, ArmOutcome, folder_of, run_arm
 from loragraft.experiment.config import SeriesConfig, load_series
@@ -187,11 +187,10 @@ def _info(folder: Path):  # type: ignore[no-untyped-def]  # noqa: ANN202
 def left_out(config: SeriesConfig, name: str) -> str:
     """Return why an experiment is not run, though nothing is wrong; empty where it is run."""
     engine = config.experiments[name].engine
-    if not isinstance(engine, OpenAiSpec | AnthropicSpec) or engine.needed:
+    key = missing_key(engine)
+    if key is None or getattr(engine, "needed", True):
         return ""
-    if engine.key is None or os.environ.get(engine.key, "").strip():
-        return ""
-    return f"{engine.key} is not set: without a key this optional experiment is left out."
+    return f"{key} is not set: without a key this experiment is left out."
 
 
 def ordered(config: SeriesConfig, only: Sequence[str] = ()) -> list[str]:
