@@ -24,3 +24,18 @@ def shipped_folder(name: Literal["configs", "examples"]) -> Path:
         f"This installation of loragraft lacks its {name}/. Install it again from its wheel, or "
         "run it from a checkout."
     )
+
+
+def shipped_file(name: str) -> Path:
+    """Return a file that comes with loragraft, from where :func:`shipped_folder` looks.
+
+    Raises:
+        UnavailableError: If the installation lacks it.
+    """
+    for path in (PACKAGE / "shipped" / name, CHECKOUT / name):
+        if path.is_file():
+            return path
+    raise UnavailableError(
+        f"This installation of loragraft lacks its {name}. Install it again from its wheel, or "
+        "run it from a checkout."
+    )
