@@ -33,7 +33,12 @@ def _text(place: Evidence, document_of: DocumentOf) -> str:
     chunks = document_of(place.doc_id)
     start = 0 if place.start is None else place.start
     stop = max((chunk.stop for chunk in chunks), default=0) if place.stop is None else place.stop
-    return "".join(_pieces(chunks, start, stop)).strip()
+    return text_between(chunks, start, stop).strip()
+
+
+def text_between(chunks: Sequence[Chunk], start: int, stop: int) -> str:
+    """Return what a document's chunks, in their order, hold between two of its characters."""
+    return "".join(_pieces(chunks, start, stop))
 
 
 def _pieces(chunks: Sequence[Chunk], start: int, stop: int) -> Iterator[str]:

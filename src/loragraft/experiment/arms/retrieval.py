@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from loragraft.artifact.closing import Closing
-from loragraft.dataset.records import Qa, parse_evidence
 from loragraft.experiment.config import RetrievalConfig
 from loragraft.experiment.records import PassageShown, Retrieved
 from loragraft.rag.index.layout import read_info
@@ -60,22 +59,6 @@ class Retrieval(Closing):
         chunks = index.chunks(index.rows_of([doc_id]))
         return sorted(chunks, key=lambda chunk: chunk.start)
 
-    def gold(self, record: Qa) -> list[str]:
-        """Return the texts of a record's evidence, as far as the index holds them.
-
-        Evidence without a span is the whole document. Where a document has something that is no
-        chunk's, a blank line stands for it.
-
-        Raises:
-            InputError: If there is no such index, or a record's evidence is none.
-        """
-        texts = []
-        for place in map(parse_evidence, record.evidence):
-            chunks = self.document(place.doc_id)
-            start, stop = place.start or 0, place.stop
-            texts.append(joined_text(chunks, start, stop))
-        return [text for text in texts if text.strip()]
-
     @cached_property
     def identity(self) -> dict[str, Any]:
         """What decides which passages a question gets, as JSON values; opens no index.
@@ -111,20 +94,6 @@ class Retrieval(Closing):
         """Keep each chunk once, however many questions find it."""
         chunk = self._chunks.setdefault(passage.chunk.chunk_id, passage.chunk)
         return replace(passage, chunk=chunk)
-
-
-def joined_text(chunks: Sequence[Chunk], start: int = 0, stop: int | None = None) -> str:
-    """Return what chunks of one document, in their order, hold between two of its characters."""
-    text, reached = "", None
-    for chunk in chunks:
-        first = max(start, chunk.start, reached or 0)
-        last = chunk.stop if stop is None else min(stop, chunk.stop)
-        if first >= last:
-            continue
-        gap = "\n\n" if reached is not None and first > reached else ""
-        text += gap + chunk.text[first - chunk.start : last - chunk.start]
-        reached = last
-    return text
 
 
 def retrieved_of(passage: Passage) -> Retrieved:

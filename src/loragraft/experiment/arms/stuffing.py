@@ -12,7 +12,8 @@ from dataclasses import replace
 
 from loragraft.dataset.records import Evidence, Qa, parse_evidence
 from loragraft.experiment.arms.protocol import Question
-from loragraft.experiment.arms.retrieval import Retrieval, joined_text, retrieved_of
+from loragraft.experiment.arms.retrieval import Retrieval, retrieved_of
+from loragraft.experiment.gold import text_between
 from loragraft.rag.records import Chunk, Passage
 
 CUT = "documents_cut"
@@ -103,7 +104,7 @@ def _joined(chunks: Sequence[Chunk], rank: int) -> Passage:
         chunk_id=f"{first.doc_id}:{first.start}-{stop}",
         headings=first.headings[:1],
         stop=stop,
-        text=joined_text(chunks),
+        text=text_between(chunks, first.start, stop),
         tokens=sum(chunk.tokens for chunk in chunks),
         sha256="",
     )
