@@ -11,7 +11,8 @@ DocumentOf = Callable[[str], Sequence[Chunk]]
 """Returns a document's chunks in their order; none where there is no such document."""
 
 GAP = "\n\n"
-"""Stands where a document had something that is no chunk's."""
+"""Stands where a document had something that is no chunk's; one character between two sentences
+was a blank."""
 
 
 def gold_texts(record: TaskRecord, document_of: DocumentOf) -> list[str]:
@@ -50,6 +51,6 @@ def _pieces(chunks: Sequence[Chunk], start: int, stop: int) -> Iterator[str]:
         if first >= last:
             continue
         if begun and first > at:
-            yield GAP
+            yield " " if first == at + 1 else GAP
         yield chunk.text[first - chunk.start : last - chunk.start]
         at, begun = last, True

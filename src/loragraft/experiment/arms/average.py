@@ -99,26 +99,3 @@ def _by_question(samples: Iterable[Sample]) -> dict[str, list[Sample]]:
     for sample in samples:
         found.setdefault(sample.question_id, []).append(sample)
     return found
-
-
-def parts_in_order(names: Iterable[str], parts_of: Callable[[str], Sequence[str]]) -> Iterator[str]:
-    """Yield experiments, each behind its parts.
-
-    Raises:
-        InputError: If averages are parts of each other.
-    """
-    done: set[str] = set()
-
-    def visit(name: str, above: tuple[str, ...]) -> Iterator[str]:
-        if name in above:
-            round_trip = " > ".join((*above[above.index(name) :], name))
-            raise InputError(f"The averages {round_trip} are parts of each other. Break the ring.")
-        if name in done:
-            return
-        for part in parts_of(name):
-            yield from visit(part, (*above, name))
-        done.add(name)
-        yield name
-
-    for name in names:
-        yield from visit(name, ())
