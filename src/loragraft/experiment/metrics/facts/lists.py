@@ -1,0 +1,69 @@
+"""Whether an answer lists several candidates where one was asked for."""
+
+from __future__ import annotations
+
+import re
+
+from loragraft.experiment.metrics.facts.statements import bullets
+
+SHORT_ITEM = 4
+"""Words of a candidate in a list; what is longer is a statement."""
+_LEAST_ITEMS = 3
+_VERB = (
+    r"(?:was|were|is|are|has|have|had|been|be|did|does|do|could|can|may|might|will|would|should|"
+    r"which|that|who|where|when|then|it|they|he|she|we|i|by|not|so|as|\w+ed|\w+ing)\b"
+)
+_OR_AFTER = re.compile(r"\s*(?:\w+[\s-]+){0,2}?(?:or|and/or)\s+", re.IGNORECASE)
+_OR_BEFORE = re.compile(
+    r"\b(?:or|either|and/or)\s+(?:(?:the|a|an|with|by|in|of|to|from|on)\s+)*(?:\w+\s+)?$",
+    re.IGNORECASE,
+)
+_AND_AFTER = re.compile(
+    rf"\s*(?:\w+\s+)?(?:,\s*)?(?:and|&|plus|as well as|along with)\s+(?!{_VERB})"
+    rf"(?:(?!{_VERB})\w+[\s-]*){{1,5}}(?=[.,;:!?()]|$)",
+    re.IGNORECASE,
+)
+_AND_BEFORE = re.compile(
+    r"\w\s+(?:and|&|plus|as well as|along with)\s+(?:(?:the|a|an|with|by|to|from|of|in)\s+)*$",
+    re.IGNORECASE,
+)
+_COMMA_AFTER = re.compile(
+    rf"\s*,\s*(?!(?:the|a|an|which|who|that|where|when|at|in|on|of|by|with|from|for)\b|{_VERB})"
+    rf"(?:(?!{_VERB})\w+[\s-]*){{1,{SHORT_ITEM}}}(?:,|\band\b|\bor\b)",
+    re.IGNORECASE,
+)
+_SLASH_AFTER, _SLASH_BEFORE = re.compile(r"\s*/\s*[A-Za-z]"), re.compile(r"[A-Za-z]\s*/\s*$")
+_PARTS = re.compile(r"\s*(?:[,;/\n]|\band\b|\bor\b|,\s*and\b|,\s*or\b)\s*", re.IGNORECASE)
+_SAYS = re.compile(_VERB, re.IGNORECASE)
+
+
+def is_listed(statement: str, start: int, stop: int) -> bool:
+    """Whether what stands at a place of a statement is one of several candidates.
+
+    It is joined by "or" to anything, or by "and", a comma or a slash to another short name; that
+    two things were done ("caught and counted") is no list.
+    """
+    before, after = statement[:start], statement[stop:]
+    looks = (
+        _OR_AFTER.match(after), _OR_BEFORE.search(before), _AND_AFTER.match(after),
+        _AND_BEFORE.search(before), _COMMA_AFTER.match(after), _SLASH_AFTER.match(after),
+        _SLASH_BEFORE.search(before),
+    )  # fmt: skip
+    return any(look is not None for look in looks) or _all_short(_PARTS.split(statement))
+
+
+def is_many(answer: str) -> bool:
+    """Whether an answer is a list: two short bullets or more, or three short lines."""
+    points = bullets(answer)
+    if len(points) > 1 and all(len(point.split()) <= SHORT_ITEM for point in points):
+        return len({point.casefold() for point in points}) > 1
+    lines = [line.strip() for line in answer.splitlines() if line.strip()]
+    return len({line.casefold() for line in lines}) > 1 and _all_short(lines)
+
+
+def _all_short(parts: list[str]) -> bool:
+    """Whether these are at least three short names."""
+    found = [part.strip(" .!") for part in parts if part.strip(" .!")]
+    return len(found) >= _LEAST_ITEMS and all(
+        len(part.split()) <= SHORT_ITEM and not _SAYS.search(part) for part in found
+    )
