@@ -122,9 +122,7 @@ class TransformersEngine:
         import torch
 
         with torch.inference_mode():
-            output = self.model(
-                input_ids=self._tensor(ids), use_cache=False, **self.only_last(kept)
-            )
+            output = self.model(input_ids=self.tensor(ids), use_cache=False, **self.only_last(kept))
             logits = output.logits[0, -kept:].float()
             values: NDArray[np.float32] = torch.log_softmax(logits, dim=-1).cpu().numpy()
         return values
@@ -142,7 +140,8 @@ class TransformersEngine:
         inner = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
         return frozenset(inspect.signature(inner.forward).parameters)
 
-    def _tensor(self, ids: Sequence[int]) -> torch.Tensor:
+    def tensor(self, ids: Sequence[int]) -> torch.Tensor:
+        """Return ids as a batch of one, where the model computes."""
         import torch
 
         return torch.tensor([list(ids)], device=next(self.model.parameters()).device)
@@ -159,21 +158,13 @@ class TransformersEngine:
             InputError: If a setting of the sampling means nothing.
             BundleError: If the logits are not finite.
         """
-        import torch
-
-        sampler = Sampler(sampling)
-        said, given, cache = list(ids), self._tensor(ids), None
+        sampler, reader = Sampler(sampling), Reader(self)
+        said, given = list(ids), list(ids)
         while True:
-            # Not inference_mode: it would stay switched on in whoever holds the generator.
-            with torch.no_grad():
-                result = self.model(
-                    input_ids=given, past_key_values=cache, use_cache=True, **self.only_last(1)
-                )
-            cache = result.past_key_values
-            token = sampler.choose(result.logits[0, -1].float().cpu().numpy(), said)
+            token = sampler.choose(reader.read(given), said)
             yield token
             said.append(token)
-            given = self._tensor([token])
+            given = [token]
 
     def chat(
         self,
@@ -243,6 +234,30 @@ class TransformersEngine:
     def close(self) -> None:
         """Let go of the model, so that its memory can be freed."""
         self.model = None
+
+
+class Reader:
+    """Reads one conversation, and remembers what it has read."""
+
+    def __init__(self, engine: TransformersEngine) -> None:
+        """Begin with nothing."""
+        self._engine = engine
+        self._cache: Any = None
+
+    def read(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        """Read further tokens; return the logits of the next, shape ``[vocabulary]``."""
+        import torch
+
+        engine = self._engine
+        # Not inference_mode: a model may keep what it computed, and be asked outside again.
+        with torch.no_grad():
+            result = engine.model(
+                input_ids=engine.tensor(ids), past_key_values=self._cache, use_cache=True,
+                **engine.only_last(1),
+            )  # fmt: skip
+        self._cache = result.past_key_values
+        logits: NDArray[np.float32] = result.logits[0, -1].float().cpu().numpy()
+        return logits
 
 
 def _tell(pieces: Sequence[tuple[str, bool]], on_text: OnText | None) -> None:
