@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loragraft.adapter.locate import AdapterLocation
-from loragraft.adapter.reader import Adapter
+from loragraft.adapter.locate import AdapterLocation, locate_adapter
+from loragraft.adapter.reader import Adapter, open_adapter
 from loragraft.artifact.space import require_memory
 from loragraft.checkpoint.bases import quantization_of
 from loragraft.checkpoint.model import Checkpoint, read_json
@@ -30,7 +30,7 @@ _EXTRAS: Mapping[str, str] = {"sentence_transformers": "rag", "scipy": "rag"}
 """Which extra brings a package; all others stand in ``peft``."""
 OVERHEAD_BYTES = 1 << 30
 """Memory of torch, transformers and peft, activations and copies of one weight matrix."""
-_FLOAT_BYTES = 4
+_TYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 _SILENT = 60
 """Above every level of Python's logging."""
 _EMBEDDINGS = ("embed_tokens.", "wte.", "word_embeddings.", "lm_head.")
@@ -84,8 +84,13 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def load_causal(base: Path, purpose: str) -> Any:  # noqa: ANN401 - a transformers model
-    """Load a causal language model whole, in float32, on the CPU.
+def load_causal(base: Path, purpose: str, *, dtype: str = "float32") -> Any:  # noqa: ANN401
+    """Load a causal language model whole, on the CPU.
+
+    Args:
+        base: The checkpoint's folder.
+        purpose: What needs it, as the subject of a sentence.
+        dtype: ``float32``, ``float16`` or ``bfloat16``.
 
     Raises:
         CheckpointError: If weights of the model are missing, or transformers cannot load it.
@@ -99,9 +104,9 @@ def load_causal(base: Path, purpose: str) -> Any:  # noqa: ANN401 - a transforme
             "model it was quantized from."
         )
     with Checkpoint(base) as checkpoint:
-        size = sum(info.size for info in checkpoint.tensors.values()) * _FLOAT_BYTES
+        size = sum(info.size for info in checkpoint.tensors.values()) * _TYPE_BYTES[dtype]
     require_memory(size + OVERHEAD_BYTES, purpose, "The static checks need almost none.")
-    return load_checkpoint(base, "float32").eval()
+    return load_checkpoint(base, dtype).eval()
 
 
 def load_checkpoint(base: Path, dtype: str, **options: Any) -> Any:  # noqa: ANN401 - of transformers
@@ -223,6 +228,24 @@ def attach_strictly(model: Any, folder: Path, shown: Path) -> Attached:  # noqa:
             "another base or saved at another level; loragraft adapter diagnose tells which."
         )
     return attached
+
+
+def put_on(model: Any, adapter: Path) -> Any:  # noqa: ANN401
+    """Put an adapter on a model for inference, every key accounted for.
+
+    Args:
+        model: The base; its vocabulary grows to that of the adapter, where it has one of its own.
+        adapter: The adapter's path.
+
+    Raises:
+        AdapterError: If it cannot be read, or its keys do not match.
+        UnsupportedError: If PEFT cannot read it, or it changes no weights.
+    """
+    location = locate_adapter(adapter)
+    with open_adapter(adapter) as opened:
+        fit_vocabulary(model, opened)
+    with peft_folder(location) as folder:
+        return attach_strictly(model, folder, location.folder).model
 
 
 def _first_lines(error: Exception, count: int = 3) -> str:

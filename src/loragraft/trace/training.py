@@ -172,19 +172,9 @@ def _engine(model: Any, base: Path, adapter: Path | None, name: str) -> Transfor
 
 
 def _attach(model: Any, adapter: Path, scale: float) -> Any:  # noqa: ANN401
-    from loragraft.adapter.peft_loading import (
-        adapter_layers,
-        attach_strictly,
-        fit_vocabulary,
-        peft_folder,
-    )
-    from loragraft.adapter.reader import open_adapter
+    from loragraft.adapter.peft_loading import adapter_layers, put_on
 
-    location = locate_adapter(adapter)
-    with open_adapter(adapter) as opened:
-        fit_vocabulary(model, opened)
-    with peft_folder(location) as folder:
-        wrapped = attach_strictly(model, folder, location.folder).model
+    wrapped = put_on(model, adapter)
     for _, layer in adapter_layers(wrapped):
         scaling = getattr(layer, "scaling", None)
         if isinstance(scaling, dict) and "default" in scaling:
