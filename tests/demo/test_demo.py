@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from loragraft.cli.main import cli
+from loragraft.cli.main import main
 from loragraft.demo.base import find_base
 from loragraft.demo.place import make_place
 from loragraft.demo.steps import Step, demo_steps, run_steps
@@ -18,8 +18,8 @@ from tests.support.sources import ROOT
 
 def parse(arguments: tuple[str, ...]) -> None:
     """Let click read a command line without running it."""
-    command: click.Command = cli
-    rest, context = list(arguments), click.Context(cli, info_name="loragraft")
+    command: click.Command = main
+    rest, context = list(arguments), click.Context(main, info_name="loragraft")
     while isinstance(command, click.Group):
         name = rest.pop(0)
         found = command.get_command(context, name)
@@ -46,11 +46,16 @@ def test_nothing_that_is_there_is_changed(tmp_path: Path) -> None:
     mine = tmp_path / "examples" / "science" / "papers.jsonl"
     mine.parent.mkdir(parents=True)
     mine.write_text("mine\n")
-    make_place(tmp_path)
+    assert make_place(tmp_path) == ("examples/science/papers.jsonl",)
     assert mine.read_text() == "mine\n"
     assert (tmp_path / "examples" / "smollm2-lora" / "adapter_config.json").is_file()
     assert (tmp_path / "configs" / "curation" / "qa.yaml").is_file()
-    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_checkout_is_used_as_it_is() -> None:
+    before = sorted(path.name for path in ROOT.iterdir())
+    assert make_place(ROOT) == ()
+    assert sorted(path.name for path in ROOT.iterdir()) == before
 
 
 def test_the_first_failure_ends_it(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

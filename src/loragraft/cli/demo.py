@@ -38,7 +38,8 @@ def demo(folder: Path, base: Path | None, limit: int | None) -> None:
     from loragraft.demo.steps import demo_steps, run_steps
 
     started = time.monotonic()
-    make_place(folder)
+    for name in make_place(folder):
+        click.echo(f"note: {folder / name} is not the demo's own; it is used as it is.", err=True)
     model = find_base(base)
     failed = run_steps(demo_steps(model, limit), folder, _announce)
     if failed is not None:
