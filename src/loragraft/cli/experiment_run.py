@@ -84,6 +84,7 @@ def outcome_json(outcome: SeriesOutcome) -> dict[str, Any]:
         "failed": outcome.failed,
         "experiments": [asdict(arm) for arm in outcome.arms],
         "judged": [dict(pair) for pair in outcome.judged],
+        "unjudged": outcome.unjudged,
     }
 
 
@@ -104,6 +105,7 @@ def _show(outcome: SeriesOutcome, request: RunRequest, *, as_json: bool) -> None
                 ["experiment", "state", "answers", "of them", "time"], rows)  # fmt: skip
     for arm in outcome.arms:
         print_warnings([f"{arm.name}: {text}" for text in (arm.message, *arm.notes) if text])
+    print_warnings([outcome.unjudged] if outcome.unjudged else [])
     folder = outcome.config.outputs / outcome.config.series
     click.echo(clean(f"Results: {folder}"))
     click.echo(clean(f"All figures: loragraft experiment report {request.path}"))

@@ -18,7 +18,7 @@ from loragraft.checkpoint.resolve import existing_path, looks_like_repository
 from loragraft.dataset.split.manifest import manifest_path
 from loragraft.engine.batch.specs import LlamaSpec, OllamaSpec, TransformersSpec
 from loragraft.errors import LoragraftError
-from loragraft.experiment.config import ClassifierSpec, EmbedderArm, Experiment, SeriesConfig
+from loragraft.experiment.config import ClassifierSpec, EmbedderArm, SeriesConfig
 from loragraft.experiment.key import digest
 from loragraft.rag.index.layout import INDEX_NAME, read_info
 from loragraft.settings import read_settings
@@ -35,7 +35,7 @@ Facts = dict[str, Any]
 def facts_of(config: SeriesConfig, name: str) -> Facts:
     """Return what the inputs of an experiment are now, by part; what is not there is None."""
     experiment = config.experiments[name]
-    parts = _engine_parts(experiment)
+    parts = _engine_parts(experiment.engine)
     if config.retrieval is not None and (experiment.retrieval or experiment.stuffed):
         index = config.retrieval.index
         parts["index"] = lambda: _files([index / INDEX_NAME])
@@ -49,6 +49,11 @@ def facts_of(config: SeriesConfig, name: str) -> Facts:
     return {part: _tried(look) for part, look in parts.items()}
 
 
+def engine_facts(spec: object) -> Facts:
+    """Return what a model is now, by part (model, adapter); what is not there is None."""
+    return {part: _tried(look) for part, look in _engine_parts(spec).items()}
+
+
 def _tried(look: Callable[[], Any]) -> Any:  # noqa: ANN401
     try:
         return plain(look())
@@ -56,8 +61,7 @@ def _tried(look: Callable[[], Any]) -> Any:  # noqa: ANN401
         return None
 
 
-def _engine_parts(experiment: Experiment) -> dict[str, Callable[[], Any]]:
-    spec = experiment.engine
+def _engine_parts(spec: object) -> dict[str, Callable[[], Any]]:
     if isinstance(spec, LlamaSpec):
         return {"model": lambda: _files([open_model(Path(spec.model), spec.quant).gguf])}
     if isinstance(spec, OllamaSpec):

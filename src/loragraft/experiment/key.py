@@ -12,7 +12,7 @@ from loragraft.dataset.records import TaskRecord, to_json
 from loragraft.experiment.config import Experiment, ScorePrompt, SeriesConfig
 from loragraft.experiment.records import SCHEMA_VERSION
 
-_PACE = frozenset({"concurrency", "timeout", "retries", "requests_per_minute", "needed", "threads",
+PACE = frozenset({"concurrency", "timeout", "retries", "requests_per_minute", "needed", "threads",
                    "input_price", "output_price"})  # fmt: skip
 """Of an engine's configuration: what decides when an answer comes and what it costs, not which."""
 
@@ -53,7 +53,7 @@ def _engine(experiment: Experiment) -> dict[str, Any] | None:
     if experiment.engine is None:
         return None
     values = experiment.engine.model_dump(mode="json")
-    return {key: value for key, value in values.items() if key not in _PACE}
+    return {key: value for key, value in values.items() if key not in PACE}
 
 
 def _scoring(experiment: Experiment) -> Any:  # noqa: ANN401

@@ -38,8 +38,8 @@ def blocks_of(table: Table) -> list[Block]:
             blocks.append(_metrics(table, title, rows))
     spread = _spread(table)
     blocks += [spread] if spread.rows else []
-    pairs = _pairs(table)
-    return [*blocks, pairs] if pairs.rows else blocks
+    more = (_pairs(table), _judged(table))
+    return [*blocks, *(block for block in more if block.rows)]
 
 
 def _experiments(table: Table) -> Block:
@@ -100,6 +100,21 @@ def _pairs(table: Table) -> Block:
                "left out")  # fmt: skip
     return Block(f"Beside the baseline {table.baseline}, on questions that both have", columns,
                  rows)  # fmt: skip
+
+
+def _judged(table: Table) -> Block:
+    rows = [
+        [f"{pair['a']} against {pair['b']}", _share(pair["win_rate"]), str(pair["judged"]),
+         f"{pair['wins']} / {pair['ties']} / {pair['losses']}", _share(pair["disagreement_rate"]),
+         ", ".join(f"{count} {why}" for why, count in pair["missing"].items())]
+        for pair in table.judged
+    ]  # fmt: skip
+    columns = ("pair", "win rate", "questions", "won / tied / lost", "orders disagree", "missing")
+    return Block("Judged in pairs, both orders", columns, rows)
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else number(value)
 
 
 def to_markdown(table: Table) -> str:

@@ -55,6 +55,12 @@ class QuestionFile:
         for record in records:
             self._by_kind.setdefault(kind_of(record), []).append(record)
 
+    @property
+    def all(self) -> list[TaskRecord]:
+        """Return the questions of all kinds, as many of each as the limit allows."""
+        kinds = self._by_kind.values()
+        return [record for records in kinds for record in choose(records, self._limit, self._seed)]
+
     def of(self, task: TaskKind) -> Questions:
         """Return the questions of a kind, as many as the series' limit allows.
 

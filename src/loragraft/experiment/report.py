@@ -79,7 +79,15 @@ def make_table(config: SeriesConfig, shared: Shared, progress: Progress | None =
         t: file.of(t).source for t in {e.task for e in config.experiments.values()}
     }
     return Table(config.series, config.size, config.resolve(config.baseline) or config.baseline,
-                 sources, lines, rows, pairs, refused)  # fmt: skip
+                 sources, lines, rows, pairs, refused, _judged(config, file))  # fmt: skip
+
+
+def _judged(config: SeriesConfig, file: QuestionFile) -> tuple[Mapping[str, Any], ...]:
+    if config.judge is None:
+        return ()
+    from loragraft.experiment.judged import judged
+
+    return tuple(result.summary.to_json() for result in judged(config, file))
 
 
 def _line(config: SeriesConfig, name: str, file: QuestionFile) -> Line:

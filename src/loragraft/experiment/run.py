@@ -55,16 +55,19 @@ class SeriesOutcome:
         config: As it was run.
         arms: What became of each experiment, in order.
         judged: Pairs that a judge has compared, as JSON values.
+        unjudged: Why the judge could not be asked; empty where it was, or there is none.
     """
 
     config: SeriesConfig
     arms: tuple[ArmOutcome, ...]
     judged: tuple[Mapping[str, Any], ...] = ()
+    unjudged: str = ""
 
     @property
     def failed(self) -> bool:
-        """Whether an experiment failed or was stopped."""
-        return any(arm.state in ("failed", "stopped") for arm in self.arms)
+        """Whether an experiment failed or was stopped, or the judge failed."""
+        ended = any(arm.state in ("failed", "stopped") for arm in self.arms)
+        return ended or bool(self.unjudged)
 
 
 def configured(config: SeriesConfig, request: RunRequest) -> SeriesConfig:
@@ -103,19 +106,42 @@ def run_series(
 
     Raises:
         InputError: If the questions cannot be read, an experiment is unknown, or a series that
-            must be complete before is not; says which command makes it so.
+            must be complete before is not (says which command makes it so), or the judge's
+            pairs are none.
         OutOfSpaceError: If the disk is full.
         KeyboardInterrupt: If the user ends it.
     """
     config = configured(config, request)
     names = ordered(config, request.only)
     require_complete_before(config)
+    if config.judge is not None:
+        from loragraft.experiment.judge.series import pair_names
+
+        pair_names(config)  # wrong names are refused before an hour of answers
     questions = QuestionFile(config)
     progress = progress or Silent()
     with ExitStack() as stack:
         lazy = _Lazy(config, progress, stack)
         arms = [_run_one(config, name, questions, lazy, request, progress) for name in names]
-    return SeriesOutcome(config, tuple(arms))
+        if config.judge is None or not request.score:
+            return SeriesOutcome(config, tuple(arms))
+        pairs, error = _judge(config, questions, lazy, progress)
+    return SeriesOutcome(config, tuple(arms), pairs, error)
+
+
+def _judge(
+    config: SeriesConfig, questions: QuestionFile, shared: _Lazy, progress: Progress
+) -> tuple[tuple[Mapping[str, Any], ...], str]:
+    """Let the judge compare pairs; what keeps it from doing so becomes words."""
+    from loragraft.experiment.judged import judge_arms
+
+    try:
+        results = judge_arms(config, questions, shared, progress)
+    except OutOfSpaceError:
+        raise
+    except LoragraftError as error:
+        return (), f"The judge could not be asked: {error}"
+    return tuple(result.summary.to_json() for result in results), ""
 
 
 class _Lazy:

@@ -129,6 +129,7 @@ class Table:
         rows: Its metrics, in order.
         pairs: Experiments beside the baseline.
         refused: Experiments that cannot be compared with the baseline, and why.
+        judged: Pairs that a judge has compared.
     """
 
     series: str
@@ -139,6 +140,7 @@ class Table:
     rows: tuple[Row, ...]
     pairs: tuple[Pair, ...]
     refused: Mapping[str, str]
+    judged: tuple[Mapping[str, Any], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -157,6 +159,7 @@ class Table:
             ],
             "against_baseline": [pair.to_json() for pair in self.pairs],
             "not_compared": self.refused,
+            "judged": [dict(pair) for pair in self.judged],
         }
 
 
