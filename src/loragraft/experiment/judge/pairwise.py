@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Literal
 
@@ -104,6 +104,17 @@ class Judged:
         """Whether both orders say the same; None unless both say something."""
         both = self.winner("ab"), self.winner("ba")
         return None if None in both else both[0] == both[1]
+
+    def turned(self) -> Judged:
+        """Return the same with the experiments in the other order."""
+        pair = replace(self.pair, a=self.pair.b, b=self.pair.a)
+        verdicts = {_TURNED[order]: asked for order, asked in self.verdicts.items()}
+        outcome = None if self.outcome is None else _OTHER[self.outcome]
+        return Judged(pair, outcome, verdicts, self.missing)
+
+
+_TURNED: Mapping[Order, Order] = {"ab": "ba", "ba": "ab"}
+_OTHER: Mapping[Outcome, Outcome] = {"a": "b", "b": "a", "tie": "tie"}
 
 
 def make_pairs(

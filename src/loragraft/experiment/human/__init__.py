@@ -1,0 +1,1 @@
+"""Pairs of answers compared by people who cannot know whose they are."""
