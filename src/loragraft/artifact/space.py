@@ -149,6 +149,15 @@ def available_memory() -> int:
     return free if limited is None else min(free, limited)
 
 
+def machine_memory() -> int:
+    """Bytes of memory that this machine or container has, whoever uses them now."""
+    import psutil
+
+    total = int(psutil.virtual_memory().total)
+    limits = (_read_number(limit) for limit, _, _ in _CGROUPS)
+    return min([total, *(limit for limit in limits if limit is not None)])
+
+
 def require_memory(needed: int, purpose: str, alternative: str) -> None:
     """Refuse a way that this machine has too little memory for.
 

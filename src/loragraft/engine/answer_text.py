@@ -99,6 +99,11 @@ class ThinkingSplit:
         self._strip = begun
         self._rest = ""
 
+    @property
+    def thinks(self) -> bool:
+        """Whether thinking has begun and not ended."""
+        return self._state == "thinking"
+
     def feed(self, text: str) -> Iterator[tuple[str, bool]]:
         """Yield pieces, and whether each is thinking."""
         self._rest += text
@@ -160,6 +165,11 @@ class AnswerText:
     def stopped(self) -> bool:
         """Whether a stop text was met."""
         return self._watch.stopped
+
+    @property
+    def thinks(self) -> bool:
+        """Whether what comes next is still thinking."""
+        return self._split.thinks
 
     def feed(self, data: bytes) -> list[tuple[str, bool]]:
         """Take a token's bytes; return the pieces that are sure, and whether each is thinking."""

@@ -14,13 +14,12 @@ from loragraft.checkpoint.turn_ends import stop_tokens
 from loragraft.engine.answer_text import AnswerText
 from loragraft.engine.composition import compose, composes
 from loragraft.engine.conversation import ChatTemplate, Literals, between_marks
-from loragraft.engine.llama_answer import LlamaAnswer
+from loragraft.engine.llama_answer import LlamaAnswer, Rule
 from loragraft.engine.llama_check import check_loads
 from loragraft.engine.llama_gpu import GpuLayers, choose_gpu_layers
 from loragraft.engine.llama_memory import require_model_memory
 from loragraft.engine.llama_model import LlamaModel
 from loragraft.engine.protocol import Message, OnText, Reply, Sampling
-from loragraft.engine.sampling import Sampler
 from loragraft.errors import InputError, TemplateError
 
 if TYPE_CHECKING:
@@ -115,6 +114,8 @@ class LlamaEngine:
         notes: What a user should know of it.
     """
 
+    _too_long = "Choose a larger one (--context), or shorten the conversation (/reset begins anew)."
+
     def __init__(
         self,
         model: LocalModel,
@@ -149,10 +150,13 @@ class LlamaEngine:
         self.stops = stop_tokens(self.facts, model.stops)
         self._literal = literal
         layers = choose_gpu_layers(gpu_layers) if gpu_layers != 0 else GpuLayers(0)
-        self._llama = LlamaModel(
-            model.gguf, context=self._context, threads=threads, gpu_layers=layers.count
-        )
+        self._llama = self._load(threads, layers.count)
         self.notes = (*self.stops.warnings, *checked.notes, *filter(None, [layers.note]))
+
+    def _load(self, threads: int, gpu_layers: int) -> LlamaModel:
+        return LlamaModel(
+            self.model.gguf, context=self._context, threads=threads, gpu_layers=gpu_layers
+        )
 
     @property
     def name(self) -> str:
@@ -239,27 +243,42 @@ class LlamaEngine:
             InputError: If the conversation does not fit into the context, or a setting is none.
             TemplateError: If the template refuses the messages.
         """
+        ids = self._fitting_ids(messages, think)
+        return self._answer(messages, sampling, think, on_text=on_text).make(ids)
+
+    def _fitting_ids(self, messages: Sequence[Message], think: bool | None) -> list[int]:
+        """Return a conversation's ids, if there are some and the context has room for an answer."""
         ids = self.prompt_ids(messages, think=think)
         if not ids:
             raise TemplateError("The chat template renders this conversation as an empty text.")
         if len(ids) >= self._context:
             raise InputError(
                 f"The conversation has {len(ids)} tokens, and {self.name} was loaded with a "
-                f"context of {self._context}. Choose a larger one (--context), or shorten the "
-                "conversation (/reset begins anew)."
+                f"context of {self._context}. {self._too_long}"
             )
+        return ids
+
+    def _answer(
+        self,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        think: bool | None,
+        *,
+        on_text: OnText | None = None,
+        rule: Rule | None = None,
+    ) -> LlamaAnswer:
         template = self.template
         begun = template.begins_thinking(self.render(messages, think=think))
-        answer = LlamaAnswer(
+        return LlamaAnswer(
             self._llama,
-            Sampler(sampling),
+            sampling,
             AnswerText(sampling.stop, template.tags, begun=begun),
             ends=frozenset(self.stops.ids),
             shown=self._tag_tokens,
             space_first=self._space_first,
             on_text=on_text,
+            rule=rule,
         )
-        return answer.make(ids, sampling.max_tokens)
 
     @cached_property
     def _tag_tokens(self) -> frozenset[int]:

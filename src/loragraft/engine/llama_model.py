@@ -110,12 +110,16 @@ class LlamaModel:
         parameters.n_ctx = self.context
         parameters.n_batch = parameters.n_ubatch = min(BATCH, self.context)
         parameters.n_threads = parameters.n_threads_batch = threads
+        self._shape(parameters)
         self._context = self._llama.llama_init_from_model(self._model, parameters)
         if not self._context:
             raise OutOfMemoryError(
                 f"llama.cpp makes no context of {self.context} tokens for {self.path}: "
                 f"{last_log_lines()}. Choose a smaller context."
             )
+
+    def _shape(self, parameters: Any) -> None:  # noqa: ANN401 - a ctypes structure
+        """Change what the context is made with."""
 
     def tokenize(self, text: str, *, special: bool = True) -> list[int]:
         """Return a text's token ids; nothing is added at its beginning or end.
@@ -155,6 +159,12 @@ class LlamaModel:
                 return buffer.raw[:count]
             size = -count
 
+    @property
+    def vocabulary_handle(self) -> Any:  # noqa: ANN401 - an opaque pointer
+        """What llama.cpp's own functions take as the vocabulary; only while the model is open."""
+        with self._open():
+            return self._vocab
+
     def ends_answer(self, token: int) -> bool:
         """Whether llama.cpp itself counts a token among those that end an answer."""
         with self._open():
@@ -184,7 +194,7 @@ class LlamaModel:
         if not 1 <= len(tokens) <= self.context:
             raise BundleError(f"{len(tokens)} tokens for a context of {self.context}.")
         # The last token is always computed, for its logits.
-        known = 0 if fresh else min(_common(self._held, tokens), len(tokens) - 1)
+        known = 0 if fresh else min(common_beginning(self._held, tokens), len(tokens) - 1)
         with self._open():
             known = self._keep(known)
         for start in range(known, len(tokens), BATCH):
@@ -212,9 +222,13 @@ class LlamaModel:
 
     def _decode(self, tokens: Sequence[int]) -> None:
         array = (ctypes.c_int32 * len(tokens))(*tokens)
-        batch = self._llama.llama_batch_get_one(array, len(tokens))
+        self._compute(self._llama.llama_batch_get_one(array, len(tokens)), len(tokens) > 1)
+        self._held += tokens
+
+    def _compute(self, batch: Any, watch: bool) -> None:  # noqa: ANN401 - a ctypes structure
+        """Compute a batch; Ctrl-C ends it between two steps where it is watched."""
         with self._open():
-            self._watch_interruptions(len(tokens) > 1)
+            self._watch_interruptions(watch)
             with signals_noted(self._noted) if self._watched else nullcontext():
                 status = self._llama.llama_decode(self._context, batch)
         if status == ABORTED:
@@ -222,7 +236,6 @@ class LlamaModel:
         if status != 0:
             why = "no room in the context" if status == NO_ROOM else last_log_lines()
             raise BundleError(f"{self.path}: llama_decode failed ({status}): {why}.")
-        self._held += tokens
 
     def _watch_interruptions(self, watch: bool) -> None:
         """Let Ctrl-C end the reading of a prompt, which may take minutes, between two steps.
@@ -237,10 +250,14 @@ class LlamaModel:
 
     def logits(self) -> NDArray[np.float32]:
         """Return the logits after the last token read, shape [vocabulary]."""
+        return self._logits_of(-1)
+
+    def _logits_of(self, row: int) -> NDArray[np.float32]:
+        """Return the logits after a token of the last batch."""
         import numpy as np
 
         with self._open():  # copied: what llama.cpp shows is gone with the model
-            pointer = self._llama.llama_get_logits_ith(self._context, -1)
+            pointer = self._llama.llama_get_logits_ith(self._context, row)
             logits: NDArray[np.float32] = np.ctypeslib.as_array(pointer, (self.vocabulary,)).copy()
         return logits
 
@@ -267,7 +284,7 @@ class LlamaModel:
                 self._model = None
 
 
-def _common(first: Sequence[int], second: Sequence[int]) -> int:
+def common_beginning(first: Sequence[int], second: Sequence[int]) -> int:
     """Return the length of the common beginning."""
     count = 0
     for a, b in zip(first, second, strict=False):
