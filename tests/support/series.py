@@ -53,3 +53,25 @@ def embedding_series(folder: Path, embedder: Path, count: int, **changes: Any) -
 def loaded(path: Path, *changes: str) -> SeriesConfig:
     """Return a series."""
     return load_series(path, changes)
+
+
+def question(number: int) -> dict[str, Any]:
+    """Return a record of the kind ``qa``."""
+    return {"kind": "qa", "id": f"q-{number:03d}", "task_type": "numeric",
+            "question": f"How many stones has the house number {number}?",
+            "answers": [f"{number} stones"], "paper_id": f"paper-{number // 5}"}  # fmt: skip
+
+
+def qa_series(folder: Path, url: str, count: int, **changes: Any) -> Path:  # noqa: ANN401
+    """Write questions and a series of two experiments on an endpoint; return its path."""
+    write_jsonl(folder / "questions.jsonl", map(question, range(count)))
+    engine = {"kind": "openai", "url": f"{url}/v1", "key": None, "timeout": 0.5, "retries": 0}
+    experiments = {
+        name: {"task": "qa", "engine": {**engine, "model": name}} for name in ("steady", "shaky")
+    }
+    return write_config(
+        folder,
+        {"series": "houses", "data": {"files": ["questions.jsonl"]}, "experiments": experiments,
+         "baseline": "steady", "sampling": {"max_tokens": 16}, "outputs": "outputs",
+         "metrics": {"groups": ["sanity"]}, **changes},
+    )  # fmt: skip

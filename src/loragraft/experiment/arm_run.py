@@ -166,7 +166,8 @@ def _answer(job: ArmJob) -> tuple[RunInfo, list[str]]:
         )
         for part in arm.parts:
             _require_complete(job, part)
-        job.progress.begin(f"{name}: opening the model", 0)
+        if arm.asks:
+            job.progress.begin(f"{name}: opening the model", 0)
         engine = _open_engine(job, arm)
         if engine is not None:
             stack.enter_context(closing(engine))
