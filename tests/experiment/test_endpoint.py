@@ -55,12 +55,12 @@ def spoil(server: ChatServer, number: int, *kinds: str) -> None:
 def test_faults_cost_their_samples_alone_and_are_asked_once_more(
     server: ChatServer, config: SeriesConfig
 ) -> None:
-    run_series(config, RunRequest(only=["steady"]))
+    run_series(config, RunRequest(only=["steady"], score=False))
     spoil(server, 2, "hang")
     spoil(server, 4, "garbage")
     spoil(server, 6, "die", "half")
     spoil(server, 8, "half")
-    [first] = run_series(config, RunRequest(only=["shaky"])).arms
+    [first] = run_series(config, RunRequest(only=["shaky"], score=False)).arms
     assert (first.state, sum(first.counts.values())) == ("done", COUNT)
     assert first.counts["ok"] == COUNT - 4
     samples = read_samples(folder_of(config, "shaky"))
@@ -70,15 +70,15 @@ def test_faults_cost_their_samples_alone_and_are_asked_once_more(
     assert all(samples[name, 0].error for name in failed)
 
     asked = len(server.requests)
-    [second] = run_series(config, RunRequest(only=["shaky"])).arms
+    [second] = run_series(config, RunRequest(only=["shaky"], score=False)).arms
     assert len(server.requests) == asked + 4
     assert (second.state, second.counts["ok"]) == ("done", COUNT - 1)
     again = read_samples(folder_of(config, "shaky"))["q-006", 0]
     assert (again.status, again.tries) == ("error", 2)
 
-    [third] = run_series(config, RunRequest(only=["shaky"])).arms
+    [third] = run_series(config, RunRequest(only=["shaky"], score=False)).arms
     assert (third.state, len(server.requests)) == ("kept", asked + 4)
-    [forced] = run_series(config, RunRequest(only=["shaky"], retry=True)).arms
+    [forced] = run_series(config, RunRequest(only=["shaky"], retry=True, score=False)).arms
     assert (forced.state, forced.counts) == ("done", {"ok": COUNT})
 
 
@@ -105,12 +105,12 @@ def test_an_endpoint_that_is_dead_fails_its_experiment_and_a_later_run_goes_on(
     server: ChatServer, config: SeriesConfig
 ) -> None:
     server.key = "another"
-    outcome = run_series(config)
+    outcome = run_series(config, RunRequest(score=False))
     assert [arm.state for arm in outcome.arms] == ["failed", "failed"]
     assert outcome.failed
     assert "401" in outcome.arms[0].message or "key" in outcome.arms[0].message
     server.key = None
-    assert [arm.state for arm in run_series(config).arms] == ["done", "done"]
+    assert [arm.state for arm in run_series(config, RunRequest(score=False)).arms] == ["done", "done"]
 
 
 def test_a_missing_key_leaves_an_optional_experiment_out(
@@ -119,13 +119,13 @@ def test_a_missing_key_leaves_an_optional_experiment_out(
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
     path = config.outputs.parent / "series.yaml"
     keyed = loaded(path, "experiments.shaky.engine.key=NO_SUCH_KEY")
-    outcome = run_series(keyed)
+    outcome = run_series(keyed, RunRequest(score=False))
     assert [arm.state for arm in outcome.arms] == ["done", "left out"]
     assert "NO_SUCH_KEY is not set" in outcome.arms[1].message
     assert not outcome.failed
     needed = loaded(path, "experiments.shaky.engine.key=NO_SUCH_KEY",
                     "experiments.shaky.engine.needed=true")  # fmt: skip
-    assert [arm.state for arm in run_series(needed).arms] == ["kept", "failed"]
+    assert [arm.state for arm in run_series(needed, RunRequest(score=False)).arms] == ["kept", "failed"]
 
 
 def test_hostile_answers_are_kept_as_text_and_nothing_breaks(
@@ -138,7 +138,7 @@ def test_hostile_answers_are_kept_as_text_and_nothing_breaks(
         return Said(texts[number % len(texts)] if number % 2 else f"{number} stones")
 
     server.answer = answer
-    [arm] = run_series(config, RunRequest(only=["steady"])).arms
+    [arm] = run_series(config, RunRequest(only=["steady"], score=False)).arms
     samples = read_samples(folder_of(config, "steady"))
     assert len(samples) == COUNT
     assert arm.state == "done"
