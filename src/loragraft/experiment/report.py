@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from loragraft.artifact.progress import Progress, Silent
+from loragraft.dataset.records import TaskRecord
 from loragraft.engine.batch.protocol import Load
-from loragraft.experiment.arm_run import ArmJob, folder_of
+from loragraft.experiment.arm_run import ArmJob
 from loragraft.experiment.compare import differences
 from loragraft.experiment.config import SeriesConfig
-from loragraft.experiment.questions import QuestionFile, Questions
+from loragraft.experiment.questions import QuestionFile
 from loragraft.experiment.records import NOT_APPLICABLE, Sample, Score
 from loragraft.experiment.run_info import RunInfo, read_run
 from loragraft.experiment.scoring import context_of, read_scores, score_arm
 from loragraft.experiment.status import arm_status
-from loragraft.experiment.store import read_samples
+from loragraft.experiment.store import Key, read_samples
 from loragraft.experiment.table import Cell, Line, Pair, Row, Table, cell_of, pair_of
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class _Measured:
         scores: By metric.
         aggregates: Of all samples together, by name.
         barred: Metrics that it cannot have.
+        records: The questions, by id.
     """
 
     info: RunInfo
@@ -45,6 +47,7 @@ class _Measured:
     scores: Mapping[str, Sequence[Score]]
     aggregates: Mapping[str, Aggregate]
     barred: Mapping[str, MetricInfo]
+    records: Mapping[str, TaskRecord]
 
 
 def make_table(config: SeriesConfig, shared: Shared, progress: Progress | None = None) -> Table:
@@ -117,7 +120,7 @@ def _read(job: ArmJob, infos: dict[str, MetricInfo]) -> _Measured:
     for score in read_scores(job.folder):
         scores.setdefault(score.metric, []).append(score)
     return _Measured(info, samples, scores, {one.info.name: one for one in of_all},
-                     {one.name: one for one in barred})  # fmt: skip
+                     {one.name: one for one in barred}, records)  # fmt: skip
 
 
 def _samples(job: ArmJob, info: RunInfo) -> Iterator[Sample]:
@@ -183,18 +186,37 @@ def _against_baseline(
                 pair = pair_of(metric, (name, baseline), measured.scores[metric],
                                base.scores[metric])  # fmt: skip
                 pairs += [] if pair is None else [pair]
+        pairs += _aggregate_pairs(config, (name, baseline), measured, base)
     return tuple(pairs), refused
 
 
-def questions_of(config: SeriesConfig, name: str) -> Questions:
-    """Return an experiment's questions.
+def _aggregate_pairs(
+    config: SeriesConfig, names: tuple[str, str], mine: _Measured, theirs: _Measured
+) -> Iterator[Pair]:
+    """Compare what is measured of all samples together, over those that both have."""
+    wanted = [
+        name for name, one in mine.aggregates.items()
+        if one.info.tier != _DIAGNOSTIC and name in theirs.aggregates
+    ]  # fmt: skip
+    keys = [{s.key for s in some.samples if s.status == "ok"} for some in (mine, theirs)]
+    both = keys[0] & keys[1]
+    asked = {s.key for some in (mine, theirs) for s in some.samples}
+    if not wanted or not both:
+        return
+    found = [_aggregates_of(config, names[0], some, both) for some in (mine, theirs)]
+    for name in wanted:
+        values = [some[name].value if name in some else None for some in found]
+        if values[0] is not None and values[1] is not None:
+            yield Pair(name, *names, values[0], values[1], len(both), len(asked) - len(both))
 
-    Raises:
-        InputError: If they cannot be read.
-    """
-    return QuestionFile(config).of(config.experiments[name].task)
 
+def _aggregates_of(
+    config: SeriesConfig, name: str, measured: _Measured, keys: Set[Key]
+) -> dict[str, Aggregate]:
+    """Measure those samples together whose keys are named."""
+    from loragraft.experiment.metrics.aggregate import aggregates
 
-def run_of(config: SeriesConfig, name: str) -> RunInfo | None:
-    """Return what an experiment's run says of itself; None where there is none."""
-    return read_run(folder_of(config, name))
+    samples = [sample for sample in measured.samples if sample.key in keys]
+    task = config.experiments[name].task
+    found = aggregates(task, samples, measured.records, threshold=_threshold(samples))
+    return {one.info.name: one for one in found}
