@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from loragraft.engine.batch.protocol import BatchEngine
     from loragraft.experiment.arms.opening import Shared
     from loragraft.experiment.arms.protocol import Arm
+    from loragraft.experiment.metrics.opening import Tools
 
 ArmState = Literal["done", "kept", "stopped", "failed", "left out"]
 """What became of an experiment: run to its end; found complete; ended by the monitor; ended by an
@@ -72,6 +73,7 @@ class ArmJob:
         progress: Who hears how far it is.
         restart: Whether what is there is moved aside and everything asked again.
         retry: Whether also those are asked again that failed twice.
+        tools: What metrics may need; made when answers are measured.
     """
 
     config: SeriesConfig
@@ -81,6 +83,7 @@ class ArmJob:
     progress: Progress
     restart: bool = False
     retry: bool = False
+    tools: Callable[[], Tools] | None = None
 
     @property
     def folder(self) -> Path:

@@ -29,7 +29,6 @@ def differences(a: RunInfo, b: RunInfo) -> list[str]:
         ("size", a.size, b.size),
         ("kind of records", a.task, b.task),
         ("split", _split(a.source), _split(b.source)),
-        ("repeats", a.repeats, b.repeats),
     ]
     found = [f"{what} {mine!r} against {theirs!r}" for what, mine, theirs in pairs
              if mine != theirs]  # fmt: skip

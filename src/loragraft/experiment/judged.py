@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from loragraft.engine.batch.protocol import BatchEngine
     from loragraft.experiment.arms.opening import Shared
     from loragraft.experiment.judge.series import Gold, PairResult
+    from loragraft.experiment.metrics.opening import Tools
 
 
 def judge_arms(
@@ -36,26 +37,46 @@ def judge_arms(
     from loragraft.experiment.judge.series import judge_series
 
     assert config.judge is not None
-    spec, key = config.judge.engine, missing_key(config.judge.engine)
+    return judge_series(
+        config,
+        file.all,
+        lambda name: samples_of(config, file, name),
+        lambda needed: open_judge(config, needed),
+        gold=_gold(config, shared),
+        facts=engine_facts(config.judge.engine),
+        progress=progress or Silent(),
+    )
+
+
+def open_judge(config: SeriesConfig, needed: int) -> BatchEngine:
+    """Open the engine that judges, with so many tokens of context.
+
+    Raises:
+        UnavailableError: If its key is missing.
+        LoragraftError: If it cannot be opened.
+    """
+    from loragraft.experiment.open_arm import open_arm_engine
+
+    assert config.judge is not None
+    key = missing_key(config.judge.engine)
     if key is not None:
         raise UnavailableError(
             f"{key} is not set, and the judge needs it. Set it, or leave the judge out with --set "
             "judge=null."
         )
+    return open_arm_engine(config.judge.engine, context_needed=needed)
 
-    def opened(needed: int) -> BatchEngine:
-        from loragraft.experiment.open_arm import open_arm_engine
 
-        return open_arm_engine(spec, context_needed=needed)
+def open_tools(config: SeriesConfig, shared: Callable[[], Shared]) -> Tools:
+    """Return what metrics may need; nothing is opened before one asks for it."""
+    from loragraft.experiment.judge.series import FOLDER
+    from loragraft.experiment.metrics.opening import Tools
 
-    return judge_series(
+    return Tools(
         config,
-        file.all,
-        lambda name: samples_of(config, file, name),
-        opened,
-        gold=_gold(config, shared),
-        facts=engine_facts(spec),
-        progress=progress or Silent(),
+        retrieval=lambda: shared().retrieval,
+        open_judge=lambda needed: open_judge(config, needed),
+        verdicts=config.outputs / config.series / FOLDER,
     )
 
 

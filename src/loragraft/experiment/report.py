@@ -13,10 +13,11 @@ from loragraft.engine.batch.protocol import Load
 from loragraft.experiment.arm_run import ArmJob
 from loragraft.experiment.compare import differences
 from loragraft.experiment.config import SeriesConfig
+from loragraft.experiment.judged import open_tools
 from loragraft.experiment.questions import QuestionFile
 from loragraft.experiment.records import NOT_APPLICABLE, Sample, Score
 from loragraft.experiment.run_info import RunInfo, read_run
-from loragraft.experiment.scoring import context_of, read_scores, score_arm
+from loragraft.experiment.scoring import read_scores, score_arm
 from loragraft.experiment.status import arm_status
 from loragraft.experiment.store import Key, read_samples
 from loragraft.experiment.table import Cell, Line, Pair, Row, Table, cell_of, pair_of
@@ -66,12 +67,13 @@ def make_table(config: SeriesConfig, shared: Shared, progress: Progress | None =
     file = QuestionFile(config)
     read: dict[str, _Measured] = {}
     infos: dict[str, MetricInfo] = {}
-    for name, experiment in config.experiments.items():
-        questions = file.of(experiment.task)
-        job = ArmJob(config, name, questions, lambda: shared, progress)
-        if read_run(job.folder) is not None:
-            score_arm(job, progress=progress)
-            read[name] = _read(job, infos)
+    with open_tools(config, lambda: shared) as tools:
+        for name, experiment in config.experiments.items():
+            questions = file.of(experiment.task)
+            job = ArmJob(config, name, questions, lambda: shared, progress, tools=lambda: tools)
+            if read_run(job.folder) is not None:
+                score_arm(job, progress=progress)
+                read[name] = _read(job, infos)
     lines = tuple(_line(config, name, file) for name in config.experiments)
     rows = tuple(
         Row(info, {name: _cell(info.name, read.get(name)) for name in config.experiments})
@@ -103,12 +105,13 @@ def _line(config: SeriesConfig, name: str, file: QuestionFile) -> Line:
 def _read(job: ArmJob, infos: dict[str, MetricInfo]) -> _Measured:
     """Read an experiment's records, and add its metrics to those of the series."""
     from loragraft.experiment.metrics.aggregate import aggregates
+    from loragraft.experiment.metrics.opening import open_context
     from loragraft.experiment.metrics.registry import metrics_for, not_applicable
 
     info = read_run(job.folder)
     assert info is not None
     config, task = job.config, job.config.experiments[job.name].task
-    context = context_of(job)
+    context = open_context(config, job.name)
     barred = [one.info for one in not_applicable(config.metrics, task, context)]
     of_each = [info for one in metrics_for(config.metrics, task, context) for info in one.infos]
     samples = list(_samples(job, info))

@@ -20,6 +20,7 @@ from loragraft.experiment.run_info import read_run
 
 if TYPE_CHECKING:
     from loragraft.experiment.arms.opening import Shared
+    from loragraft.experiment.metrics.opening import Tools
 
 COMMAND = "loragraft experiment run"
 
@@ -150,10 +151,19 @@ class _Lazy:
     def __init__(self, config: SeriesConfig, progress: Progress, stack: ExitStack) -> None:
         self._config, self._progress, self._stack = config, progress, stack
         self._shared: Shared | None = None
+        self._tools: Tools | None = None
+
+    def tools(self) -> Tools:
+        if self._tools is None:
+            from loragraft.experiment.judged import open_tools
+
+            self._tools = self._stack.enter_context(open_tools(self._config, self))
+        return self._tools
 
     def __call__(self) -> Shared:
         if self._shared is None:
             from loragraft.experiment.arms.opening import Shared
+    from loragraft.experiment.metrics.opening import Tools
 
             shared = Shared(self._config, on_note=self._progress.note)
             self._stack.callback(shared.close)
@@ -176,7 +186,8 @@ def _run_one(
         return ArmOutcome(name, "left out", folder, message=reason)
     try:
         found = questions.of(config.experiments[name].task)
-        job = ArmJob(config, name, found, shared, progress, request.restart, request.retry)
+        job = ArmJob(config, name, found, shared, progress, request.restart, request.retry,
+                     shared.tools)  # fmt: skip
         outcome = run_arm(job)
         if request.score:
             from loragraft.experiment.scoring import score_arm

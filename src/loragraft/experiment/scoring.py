@@ -20,7 +20,6 @@ from loragraft.experiment.store import lock_path, read_samples
 if TYPE_CHECKING:
     from loragraft.experiment.arm_run import ArmJob
     from loragraft.experiment.metrics.protocol import Metric
-    from loragraft.experiment.metrics.registry import MetricContext
 
 
 def score_arm(job: ArmJob, *, progress: Progress | None = None) -> None:
@@ -68,19 +67,6 @@ def read_scores(folder: Path) -> Iterator[Score]:
             continue
 
 
-def context_of(job: ArmJob) -> MetricContext:
-    """Return what metrics may need of an experiment."""
-    from loragraft.experiment.metrics.registry import MetricContext
-
-    experiment, retrieval = job.config.experiments[job.name], job.config.retrieval
-    return MetricContext(
-        retrieval=experiment.retrieval,
-        stuffed=experiment.stuffed,
-        passages=retrieval.passages if retrieval is not None else 0,
-        probabilities=getattr(experiment.engine, "kind", "") in ("llama", "transformers"),
-    )
-
-
 class _Scorer:
     """Computes scores, metric by metric; those of a metric that is what it was are kept."""
 
@@ -90,19 +76,14 @@ class _Scorer:
         self._records = {record.id: record for record in job.questions.records}
 
     def run(self) -> None:
-        from loragraft.experiment.metrics.registry import metrics_for
-
-        job = self._job
-        samples = self._wanted()
-        metrics = metrics_for(job.config.metrics, job.config.experiments[job.name].task,
-                              context_of(job))  # fmt: skip
+        samples, metrics = self._wanted(), self._metrics()
         content = digest([[s.question_id, s.repeat, s.record, _content(s)] for s in samples])
         known = self._info.scores.get("metrics")
         before = known if isinstance(known, Mapping) else {}
         keys: dict[str, str] = {}
         scores: list[Score] = []
         old = self._old() if before else {}
-        self._progress.begin(f"{job.name}: measuring", len(metrics), "metrics")
+        self._progress.begin(f"{self._job.name}: measuring", len(metrics), "metrics")
         for metric in metrics:
             name = " ".join(info.name for info in metric.infos)
             keys[name] = digest([content, plain_identity(metric)])
@@ -112,6 +93,14 @@ class _Scorer:
             )  # fmt: skip
             self._progress.advance(1)
         self._write(scores, keys)
+
+    def _metrics(self) -> list[Metric]:
+        from loragraft.experiment.metrics.opening import open_context
+        from loragraft.experiment.metrics.registry import metrics_for
+
+        job = self._job
+        context = open_context(job.config, job.name, job.tools and job.tools())
+        return metrics_for(job.config.metrics, job.config.experiments[job.name].task, context)
 
     def _wanted(self) -> list[Sample]:
         """Return the samples of the questions, in their order."""
