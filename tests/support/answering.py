@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 from loragraft.dataset.records import TaskRecord
+from loragraft.dataset.split.write import plan_split, write_split
 from loragraft.engine.batch.protocol import (
     Answer,
     AnswerStatus,
@@ -118,3 +121,10 @@ def ask(
     ]
     order = {(one.question.record.id, one.repeat): place for place, one in enumerate(asked)}
     return sorted(arm.samples(asked, given), key=lambda sample: order[sample.key])
+
+
+def write_records_split(folder: Path, tag: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write records and a split of them."""
+    source = folder / f"{tag}-records.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_split(plan_split(source, seed=SEED), folder, tag)
