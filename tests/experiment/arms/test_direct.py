@@ -110,8 +110,11 @@ def test_tasks_and_engines_that_do_not_go_together_are_refused(
 
 
 def test_each_task_gets_its_arm(static_folder: Path, tmp_path: Path) -> None:
-    rows = [{"kind": "embedding", "id": f"p{n}", "task_type": f"pair{n % 2}", "a": f"river {n}",
-             "b": (f"{n} river", "violin")[n % 2], "label": 1 - n % 2} for n in range(40)]  # fmt: skip
+    write_records_split(tmp_path, "pairs", [
+        {"kind": "embedding", "id": f"p{n}", "task_type": f"pair{n % 2}", "a": f"river {n}",
+         "b": (f"{n} river", "violin")[n % 2], "label": 1 - n % 2}
+        for n in range(40)
+    ])  # fmt: skip
     series = config(
         qa={"engine": LLAMA}, reply={"task": "reply", "engine": LLAMA},
         score={"task": "score", "engine": LLAMA, "scoring": {"template": "{body}"}},
