@@ -17,7 +17,7 @@ from loragraft.experiment.arms.opening import Shared, open_arm
 from loragraft.experiment.arms.protocol import Question
 from loragraft.experiment.config import DataConfig, EmbedderArm, SeriesConfig
 from loragraft.experiment.records import Sample
-from tests.support.answering import ask
+from tests.support.answering import ask, write_records_split
 
 PAIRS = [Embedding("p1", "pair", "river stone", "stone river", 1.0),
          Embedding("p2", "pair", "river stone", "violin poem", 0.0)]  # fmt: skip
