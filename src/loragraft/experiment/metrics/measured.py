@@ -50,16 +50,16 @@ class EachSample:
     Attributes:
         infos: What it scores.
         measure: How.
-        decides: What decides its values beside versions: settings, as JSON values.
+        decides: Returns what decides its values beside versions: settings, as JSON values.
     """
 
     infos: tuple[MetricInfo, ...]
     measure: Measure
-    decides: Mapping[str, Any] = field(default_factory=dict)
+    decides: Callable[[], Mapping[str, Any]] = dict
 
     def identity(self) -> dict[str, Any]:
         """Return versions and settings."""
-        return {"versions": {info.name: info.version for info in self.infos}, **self.decides}
+        return {"versions": {info.name: info.version for info in self.infos}, **self.decides()}
 
     def scores(
         self, samples: Sequence[Sample], records: Mapping[str, TaskRecord]

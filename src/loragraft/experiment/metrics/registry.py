@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from loragraft.dataset.records import TaskRecord
 from loragraft.experiment.config import MetricGroup, MetricsConfig, TaskKind
 from loragraft.experiment.metrics.measured import EachSample
 from loragraft.experiment.metrics.protocol import Metric, MetricInfo
 from loragraft.experiment.records import NOT_APPLICABLE, Sample, Score
+
+if TYPE_CHECKING:
+    from loragraft.experiment.metrics.opening import Tools
 
 __all__ = ["NOT_APPLICABLE", "MetricContext", "NotApplicable", "compute", "identity",
            "metrics_for", "not_applicable"]  # fmt: skip
@@ -29,12 +32,16 @@ class MetricContext:
         stuffed: Whether they get whole documents.
         passages: How many are found for each.
         probabilities: Whether its engine shows how likely a text is.
+        judge: Whether the series has a judge.
+        tools: What metrics open when they are computed; None where they are only listed.
     """
 
     retrieval: bool = False
     stuffed: bool = False
     passages: int = 5
     probabilities: bool = False
+    judge: bool = False
+    tools: Tools | None = None
 
 
 @dataclass(frozen=True)
@@ -59,12 +66,14 @@ class _Plan:
         kinds: Records that it is for.
         make: Returns it.
         barred: Returns why an experiment cannot have it; empty where it can.
+        wanted: Whether a configuration asks for it beside its group.
     """
 
     group: MetricGroup | None
     kinds: tuple[TaskKind, ...]
     make: Callable[[MetricsConfig, MetricContext], Metric]
-    barred: Callable[[MetricContext], str] = field(default=lambda context: "")
+    barred: Callable[[MetricsConfig, MetricContext], str] = field(default=lambda *_: "")
+    wanted: Callable[[MetricsConfig], bool] = field(default=lambda config: True)
 
 
 def metrics_for(config: MetricsConfig, kind: TaskKind, context: MetricContext) -> list[Metric]:
@@ -78,9 +87,8 @@ def metrics_for(config: MetricsConfig, kind: TaskKind, context: MetricContext) -
     Raises:
         MissingExtraError: If a package of the extra ``report`` is missing.
     """
-    return [
-        plan.make(config, context) for plan in _wanted(config, kind) if not plan.barred(context)
-    ]  # fmt: skip
+    plans = _wanted(config, kind)
+    return [plan.make(config, context) for plan in plans if not plan.barred(config, context)]
 
 
 def not_applicable(
@@ -90,7 +98,7 @@ def not_applicable(
     return [
         NotApplicable(info, reason)
         for plan in _wanted(config, kind)
-        if (reason := plan.barred(context))
+        if (reason := plan.barred(config, context))
         for info in plan.make(config, context).infos
     ]
 
@@ -110,7 +118,8 @@ def identity(metrics: Iterable[Metric]) -> dict[str, Any]:
 
 def _wanted(config: MetricsConfig, kind: TaskKind) -> Iterator[_Plan]:
     for plan in _PLANS:
-        if kind in plan.kinds and (plan.group is None or plan.group in config.groups):
+        grouped = plan.group is None or plan.group in config.groups
+        if kind in plan.kinds and grouped and plan.wanted(config):
             yield plan
 
 
@@ -126,10 +135,49 @@ def _perplexity(config: MetricsConfig, context: MetricContext) -> EachSample:
     return perplexity()
 
 
+def _factuality(config: MetricsConfig, context: MetricContext) -> Metric:
+    from loragraft.experiment.metrics.factuality import ByClaims, by_match
+    from loragraft.experiment.metrics.opening import LazySupport
+
+    tools = context.tools
+    if config.factuality == "match":
+        return by_match()
+    ways = dict.fromkeys((config.factuality, "overlap"))  # the second is cheap: to compare with
+    supports = tuple(LazySupport(way, tools) for way in ways)
+    return ByClaims(supports, tools.gold if tools else _no_gold, config.long_answer)
+
+
+def _no_gold(record: TaskRecord) -> Sequence[str]:
+    return ()
+
+
+def _judged(config: MetricsConfig, context: MetricContext) -> Metric:
+    from loragraft.experiment.metrics.factuality import ByJudge
+    from loragraft.experiment.metrics.opening import no_tools
+
+    tools = context.tools
+    return ByJudge(tools.correct, tools.judging) if tools else ByJudge(no_tools, no_tools)
+
+
+def _grounding(config: MetricsConfig, context: MetricContext) -> Metric:
+    from loragraft.experiment.metrics.grounding.metric import GroundingMetric
+    from loragraft.experiment.metrics.opening import LazySupport
+
+    return GroundingMetric(LazySupport(config.grounding.support, context.tools))
+
+
 def _retrieval(config: MetricsConfig, context: MetricContext) -> EachSample:
     from loragraft.experiment.metrics.retrieval import retrieval
 
     return retrieval(context.passages)
+
+
+def _misses(config: MetricsConfig, context: MetricContext) -> EachSample:
+    from loragraft.experiment.metrics.facts.match import VERSION
+    from loragraft.experiment.metrics.factuality import is_right
+    from loragraft.experiment.metrics.retrieval import misses
+
+    return misses(is_right, VERSION)
 
 
 def _errors(config: MetricsConfig, context: MetricContext) -> EachSample:
@@ -150,19 +198,29 @@ def _speed(config: MetricsConfig, context: MetricContext) -> EachSample:
     return speed()
 
 
-def _no_search(context: MetricContext) -> str:
-    return "" if context.retrieval else "the experiment searches for nothing"
+def _no_search(config: MetricsConfig, context: MetricContext) -> str:
+    found = context.retrieval and not context.stuffed
+    return "" if found else "the experiment searches for nothing"
 
 
-def _no_probabilities(context: MetricContext) -> str:
+def _no_passages(config: MetricsConfig, context: MetricContext) -> str:
+    found = context.retrieval or context.stuffed
+    return "" if found else "the experiment shows no passages that could be cited"
+
+
+def _no_probabilities(config: MetricsConfig, context: MetricContext) -> str:
     return "" if context.probabilities else "the engine shows no probabilities"
 
 
 _TEXTS: tuple[TaskKind, ...] = ("qa", "reply")
 _PLANS = (
+    _Plan("factuality", ("qa",), _factuality),
+    _Plan("factuality", ("qa",), _judged, wanted=lambda config: config.factuality == "judge"),
+    _Plan("grounding", ("qa",), _grounding, _no_passages),
+    _Plan("retrieval", ("qa",), _retrieval, _no_search),
+    _Plan("retrieval", ("qa",), _misses, _no_search),
     _Plan("sanity", _TEXTS, _sanity),
     _Plan("perplexity", ("qa",), _perplexity, _no_probabilities),
-    _Plan("retrieval", ("qa",), _retrieval, _no_search),
     _Plan(None, ("score",), _errors),
     _Plan(None, ("embedding",), _cosines),
     _Plan(None, ("qa", "reply", "score"), _speed),

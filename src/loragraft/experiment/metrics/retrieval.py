@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from loragraft.dataset.records import Qa, TaskRecord, parse_evidence
 from loragraft.experiment.metrics.measured import EachSample, Measured, Missing, Value
@@ -20,29 +20,41 @@ USED = 0.5
 an answer without citations to rest on it."""
 _IR = "Manning et al. 2008, ch. 8; gold passages in place of documents"
 _NDCG = "Järvelin and Kekäläinen 2002, binary gain; gold passages in place of documents"
+DEPTH = 10
+"""Passages among which gold ones are looked for, shown or not."""
 Right = Callable[[Sample, TaskRecord], bool]
 """Whether an answer is right."""
 
 
-def retrieval(k: int) -> EachSample:
-    """Return recall, nDCG and reciprocal rank among the first k passages found."""
-    infos = (
-        MetricInfo(f"recall@{k}", "share", "higher", "diagnostic", _IR),
-        MetricInfo(f"ndcg@{k}", "share", "higher", "diagnostic", _NDCG),
-        MetricInfo(f"mrr@{k}", "share", "higher", "diagnostic", _IR),
-    )
+def retrieval(shown: int) -> EachSample:
+    """Return recall, nDCG and reciprocal rank among the first passages found.
+
+    Args:
+        shown: How many passages a prompt holds; measured beside the first ten.
+    """
+    depths = sorted({max(shown, 1), DEPTH})
+    infos = tuple(info for k in depths for info in _infos(k))
 
     def look(sample: Sample, record: TaskRecord) -> Mapping[str, Measured]:
         gold = gold_passages(record)
         if not gold:
             return dict.fromkeys((info.name for info in infos), _no_gold())
-        found, right = units(sample.retrieved[:k], gold)
-        values = measure(found, right, k)
-        ranks = [number for number, name in enumerate(found, 1) if name in right]
-        detail = {"ranks": ranks, "gold": len(right)}
-        return {f"{name}@{k}": Value(value, detail) for name, value in values.items()}
+        return {name: one for k in depths for name, one in _at(k, sample, gold).items()}
 
-    return EachSample(infos, look, {"k": k})
+    return EachSample(infos, look, lambda: {"depths": depths})
+
+
+def _infos(k: int) -> Iterator[MetricInfo]:
+    yield MetricInfo(f"recall@{k}", "share", "higher", "diagnostic", _IR)
+    yield MetricInfo(f"ndcg@{k}", "share", "higher", "diagnostic", _NDCG)
+    yield MetricInfo(f"mrr@{k}", "share", "higher", "diagnostic", _IR)
+
+
+def _at(k: int, sample: Sample, gold: Sequence[Question]) -> dict[str, Measured]:
+    found, right = units(sample.retrieved[:k], gold)
+    ranks = [rank for rank, name in enumerate(found, 1) if name in right]
+    detail = {"ranks": ranks, "gold": len(right)}
+    return {f"{name}@{k}": Value(value, detail) for name, value in measure(found, right, k).items()}
 
 
 def misses(right: Right, version: int = 1) -> EachSample:
