@@ -65,7 +65,7 @@ class Search(Closing):
         self.index: Index = open_index(path)
         try:
             self._retriever = Retriever(
-                self.index, self._open_embedder, mode=request.mode, reranker=self._reranker()
+                self.index, self.embedder, mode=request.mode, reranker=self._reranker()
             )
         except BaseException:
             self.index.close()
@@ -101,10 +101,16 @@ class Search(Closing):
             self._embedder.close()
         self.index.close()
 
-    def _open_embedder(self) -> Embedder:
-        request, stored = self._request, spec_from_json(self.index.info.spec)
-        spec = name_stored(stored, request.embedder, request.adapter)
-        self._embedder = open_embedder_of(self.index, spec, self._note)
+    def embedder(self) -> Embedder:
+        """Return the index's embedder, opened once; it is closed with the search.
+
+        Raises:
+            LoragraftError: Whatever opening it refuses.
+        """
+        if self._embedder is None:
+            request, stored = self._request, spec_from_json(self.index.info.spec)
+            spec = name_stored(stored, request.embedder, request.adapter)
+            self._embedder = open_embedder_of(self.index, spec, self._note)
         return self._embedder
 
     def _reranker(self) -> Reranker | None:

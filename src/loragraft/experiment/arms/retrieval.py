@@ -13,6 +13,7 @@ from loragraft.experiment.records import PassageShown, Retrieved
 from loragraft.rag.index.layout import read_info
 
 if TYPE_CHECKING:
+    from loragraft.embedding.protocol import Embedder
     from loragraft.rag.answering.numbering import Shown
     from loragraft.rag.records import Chunk, Passage
     from loragraft.rag.searching import Search
@@ -58,6 +59,15 @@ class Retrieval(Closing):
         index = self._opened().index
         chunks = index.chunks(index.rows_of([doc_id]))
         return sorted(chunks, key=lambda chunk: chunk.start)
+
+    def embedder(self) -> Embedder:
+        """Return the index's embedder, which is closed with the index.
+
+        Raises:
+            InputError: If there is no such index.
+            LoragraftError: Whatever the embedder refuses.
+        """
+        return self._opened().embedder()
 
     @cached_property
     def identity(self) -> dict[str, Any]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 from loragraft.dataset.records import Qa, TaskRecord
+from loragraft.experiment.metrics.aggregate import Aggregate
 from loragraft.experiment.metrics.facts.match import VERSION, judge_answer
 from loragraft.experiment.metrics.grounding.claims import VERSION as CLAIMS_VERSION
 from loragraft.experiment.metrics.grounding.claims import statements
@@ -29,6 +31,8 @@ _DOC = "loragraft: docs/metrics.md"
 _CLAIMS = "share of claims with support, after FActScore (arXiv 2305.14251); docs/metrics.md"
 BATCH = 64
 """Samples whose claims are judged together."""
+RIGHT = 0.5
+"""Share of an answer's claims from which on it counts as right, where ways are compared."""
 Gold = Callable[[TaskRecord], Sequence[str]]
 """Returns the texts of a record's gold evidence."""
 
@@ -219,3 +223,29 @@ def _judged(verdict: Verdict) -> Measured:
     if right is None:
         return Missing(reason, "parse_error")
     return Value(float(right), {"way": "judge", "reason": reason})
+
+
+def agreement(scores: Sequence[Score]) -> list[Aggregate]:
+    """Return how far the ways to decide on factuality agree, two and two.
+
+    Of all answers that both have decided on: the share on which they say the same, and Cohen's
+    kappa. A share of claims says right from a half on.
+    """
+    from loragraft.experiment.human.agreement import cohen_kappa, observed
+
+    ways: dict[str, dict[tuple[str, int], str]] = {}
+    for score in scores:
+        if score.metric.startswith(f"{NAME}_") and score.value is not None:
+            right = "right" if score.value >= RIGHT else "wrong"
+            ways.setdefault(score.metric, {})[score.question_id, score.repeat] = right
+    found = []
+    for first, second in combinations(sorted(ways), 2):
+        keys = sorted(ways[first].keys() & ways[second].keys())
+        ours = [ways[first][key] for key in keys]
+        theirs = [ways[second][key] for key in keys]
+        names = f"{first.removeprefix(f'{NAME}_')} and {second.removeprefix(f'{NAME}_')}"
+        info = MetricInfo(f"agreement: {names}", "share", None, "diagnostic", _DOC)
+        share, kappa = observed(ours, theirs), cohen_kappa(ours, theirs)
+        reason = "" if keys else "no answer was decided by both"
+        found.append(Aggregate(info, share, len(keys), len(keys), reason, {"kappa": kappa}))
+    return found

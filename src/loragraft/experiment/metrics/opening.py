@@ -14,6 +14,7 @@ from loragraft.experiment.config import SeriesConfig
 from loragraft.experiment.metrics.registry import MetricContext
 
 if TYPE_CHECKING:
+    from loragraft.embedding.protocol import Embedder
     from loragraft.engine.batch.protocol import BatchEngine
     from loragraft.experiment.arms.retrieval import Retrieval
     from loragraft.experiment.metrics.grounding.support import Claim, Judgement, Support
@@ -95,16 +96,31 @@ class Tools(Closing):
         self._stack.close()
 
     def _opened(self, way: str) -> Support:
-        if way == "judge":
-            from loragraft.experiment.judge.judging import JudgeSupport
-
-            return JudgeSupport(self._engine(), self._settings(), self._book("claims", self._stack))
         from loragraft.experiment.metrics.grounding.opening import open_support
 
-        config = self.config.metrics.grounding.model_copy(update={"support": way})
-        found = open_support(config)
+        nli = self.config.metrics.grounding.nli
+        found = open_support(way, nli=nli, embedder=self._embedder, judge=self._judge_support)
         self._stack.callback(found.close)
         return found
+
+    def _embedder(self) -> Embedder | None:
+        """Return the embedder of overlap: the one that is named, or the index's; None for none."""
+        named = self.config.metrics.grounding.embedder
+        if named is not None:
+            from loragraft.embedding.opening import open_embedder
+            from loragraft.embedding.spec import EmbedderSpec
+
+            found = open_embedder(EmbedderSpec(named))
+            self._stack.callback(found.close)
+            return found
+        if self._retrieval is None or self.config.retrieval is None:
+            return None
+        return self._retrieval().embedder()
+
+    def _judge_support(self) -> Support:
+        from loragraft.experiment.judge.judging import JudgeSupport
+
+        return JudgeSupport(self._engine(), self._settings(), self._book("claims", self._stack))
 
     def _engine(self) -> BatchEngine:
         if self._judge is None:
