@@ -77,11 +77,11 @@ class Tier:
     def _names(self, names: tuple[str, str] | None) -> tuple[str, str]:
         if names is not None:
             return check_pair(self.config, *names)
-        known = pair_names(self.config)
+        known = [] if self.config.judge is None else pair_names(self.config)
         if len(known) != 1:
             raise InputError(
-                f"The series {self.config.series} compares {len(known)} pairs; name one: "
-                "--pairs A B."
+                f"The judge of {self.config.series} compares {len(known)} pairs; name the two "
+                "experiments that people shall compare: --pairs A B."
             )
         return known[0]
 
