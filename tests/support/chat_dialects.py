@@ -201,7 +201,8 @@ class Anthropic:
                 value = {"type": "content_block_delta", "index": index, "delta": change}
                 yield _event(value, "content_block_delta")
             yield _event({"type": "content_block_stop", "index": index}, "content_block_stop")
-        end = {"stop_reason": "tool_use" if tool else self._reason(said)}
+        called = tool and said.finish == "stop"
+        end = {"stop_reason": "tool_use" if called else self._reason(said)}
         last = {"type": "message_delta", "delta": end, "usage": {"output_tokens": said.tokens}}
         yield _event(last, "message_delta")
         yield _event({"type": "message_stop"}, "message_stop")
