@@ -18,13 +18,11 @@ class TokenText:
     def __init__(self, tokenizer: Any, tags: Collection[str] = ()) -> None:  # noqa: ANN401
         """Take transformers' tokenizer, and the texts that are shown even of control tokens."""
         self._tokenizer = tokenizer
-        kept = {token for token in map(self._id_of, tags) if token is not None}
-        self._hidden = frozenset(int(token) for token in tokenizer.all_special_ids) - kept
-        self._skips = not kept & {int(token) for token in tokenizer.all_special_ids}
-
-    def _id_of(self, text: str) -> int | None:
-        found = self._tokenizer.get_vocab().get(text)
-        return None if found is None else int(found)
+        added = tokenizer.added_tokens_decoder.items()
+        special = {int(token) for token, entry in added if entry.special}
+        shown = {int(token) for token, entry in added if entry.content in tags}
+        self._hidden = special - shown
+        self._skips = not special & shown
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of tokens."""

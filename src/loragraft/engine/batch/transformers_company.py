@@ -22,7 +22,10 @@ LIKELY = 20
 """Tokens compared; those that are never chosen may differ more."""
 _CAPACITY = 64
 _PROBE = "Which of the two rivers is longer, and by how many kilometres?"
-_OTHERS = ("Yes.", "An entirely different text, somewhat longer than the first: 1, 2, 3, 4, 5, 6.")
+_OTHERS = (
+    "No, it is not.",
+    "An entirely different text, somewhat longer than the first: 1, 2, 3, 4, 5, 6.",
+)
 
 
 def why_alone(engine: TransformersEngine, width: int) -> str | None:
