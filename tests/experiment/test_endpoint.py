@@ -110,7 +110,10 @@ def test_an_endpoint_that_is_dead_fails_its_experiment_and_a_later_run_goes_on(
     assert outcome.failed
     assert "401" in outcome.arms[0].message or "key" in outcome.arms[0].message
     server.key = None
-    assert [arm.state for arm in run_series(config, RunRequest(score=False)).arms] == ["done", "done"]
+    assert [arm.state for arm in run_series(config, RunRequest(score=False)).arms] == [
+        "done",
+        "done",
+    ]
 
 
 def test_a_missing_key_leaves_an_optional_experiment_out(
@@ -125,7 +128,10 @@ def test_a_missing_key_leaves_an_optional_experiment_out(
     assert not outcome.failed
     needed = loaded(path, "experiments.shaky.engine.key=NO_SUCH_KEY",
                     "experiments.shaky.engine.needed=true")  # fmt: skip
-    assert [arm.state for arm in run_series(needed, RunRequest(score=False)).arms] == ["kept", "failed"]
+    assert [arm.state for arm in run_series(needed, RunRequest(score=False)).arms] == [
+        "kept",
+        "failed",
+    ]
 
 
 def test_hostile_answers_are_kept_as_text_and_nothing_breaks(

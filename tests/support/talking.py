@@ -222,7 +222,7 @@ def _train(model: Any, examples: Sequence[tuple[list[int], list[int]]]) -> None:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Matrices this small are slower on several threads."""
     import torch
 
@@ -239,7 +239,7 @@ def build_talking(name: str, folder: Path) -> Path:
     import torch
 
     family = TALKING[name]
-    with warnings.catch_warnings(), _one_thread():
+    with warnings.catch_warnings(), one_thread():
         warnings.simplefilter("ignore")
         tokenizer = save_tokenizer(folder, family)
         torch.manual_seed(20251101)

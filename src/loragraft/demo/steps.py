@@ -103,7 +103,7 @@ def _check_data() -> tuple[Step, ...]:
 def _experiments(few: Sequence[str]) -> tuple[Step, ...]:
     return (
         Step("Three experiments on the test split", ("experiment", "run", SERIES, *few)),
-        Step("What came of them", ("experiment", "report", SERIES)),
+        Step("What came of them", ("experiment", "report", SERIES, *few)),
     )
 
 

@@ -163,7 +163,6 @@ class _Lazy:
     def __call__(self) -> Shared:
         if self._shared is None:
             from loragraft.experiment.arms.opening import Shared
-    from loragraft.experiment.metrics.opening import Tools
 
             shared = Shared(self._config, on_note=self._progress.note)
             self._stack.callback(shared.close)
