@@ -13,7 +13,8 @@ import pytest
 
 from loragraft.checkpoint.bundle import LocalModel, open_model
 from loragraft.engine.llama import LlamaEngine
-from loragraft.engine.ollama_server import Chance, OllamaServer
+from loragraft.engine.ollama_chances import Chance
+from loragraft.engine.ollama_server import OllamaServer
 from loragraft.ollama.compose import compose
 from loragraft.ollama.distance import distance
 from loragraft.ollama.expectation import (

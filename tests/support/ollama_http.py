@@ -95,7 +95,7 @@ class Handler(BaseHTTPRequestHandler):
             ("POST", "/api/copy"): self._copy,
             ("DELETE", "/api/delete"): self._delete,
             ("POST", "/api/chat"): self._chat,
-            ("POST", "/api/generate"): self._unload,
+            ("POST", "/api/generate"): self._generate,
         }
         route = routes.get((method, self.path))
         if route is None:
@@ -108,7 +108,8 @@ class Handler(BaseHTTPRequestHandler):
         self._json(200, {"version": self.server_of.generation.version})
 
     def _show(self) -> None:
-        shown = self.server_of.store.show(self._body()["model"])
+        body = self._body()
+        shown = self.server_of.store.show(body["model"], verbose=body.get("verbose") is True)
         if change := self.server_of.faults.get("show"):
             shown = change(shown)
         self._json(200, shown)
@@ -124,8 +125,13 @@ class Handler(BaseHTTPRequestHandler):
         self.server_of.store.delete(self._body()["model"])
         self._json(200, {})
 
-    def _unload(self) -> None:
-        self._json(200, {"model": self._body()["model"], "done": True, "done_reason": "unload"})
+    def _generate(self) -> None:
+        """Continue a plain prompt; without one, free the model's memory."""
+        body = self._body()
+        if "prompt" in body:
+            self._stream(self.server_of.chat(body), whole=body.get("stream") is False)
+        else:
+            self._json(200, {"model": body["model"], "done": True, "done_reason": "unload"})
 
     def _create(self) -> None:
         body = self._body()
@@ -136,7 +142,29 @@ class Handler(BaseHTTPRequestHandler):
         if faults.get("huge_line"):
             self._huge()
             return
-        self._stream(self.server_of.chat(body), whole=body.get("stream") is False)
+        fault = self.server_of.take_for(body)
+        if fault == "hang":
+            self.server_of.ended.wait(20)
+            self.close_connection = True
+        elif fault == "garbage":
+            self._plain(200, b"<html>", "text/html")
+        elif fault == "busy":
+            raise Refused(503, "server busy, please try again")
+        elif fault in ("die", "crash"):
+            self._break(fault)
+        else:
+            self._stream(self.server_of.chat(body), whole=body.get("stream") is False)
+
+    def _break(self, fault: str) -> None:
+        """Begin an answer, and end it in the middle."""
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self._chunk({"message": {"role": "assistant", "content": "All"}, "done": False})
+        if fault == "crash":
+            self._chunk({"error": "llama runner process has terminated: signal: killed"})
+            self.wfile.write(b"0\r\n\r\n")
+        self.close_connection = True
 
     def _huge(self) -> None:
         self.send_response(200)
@@ -230,10 +258,12 @@ class Handler(BaseHTTPRequestHandler):
 def _join(pieces: list[Json]) -> Json:
     """Make one answer of its pieces, as "stream": false does."""
     last = dict(pieces[-1])
-    if "message" in last:
+    if "response" in last:
+        last["response"] = "".join(piece["response"] for piece in pieces)
+    elif "message" in last:
         text = "".join(piece["message"]["content"] for piece in pieces)
         last["message"] = {"role": "assistant", "content": text}
-        logged = [entry for piece in pieces for entry in piece.get("logprobs", [])]
-        if logged:
-            last["logprobs"] = logged
+    logged = [entry for piece in pieces for entry in piece.get("logprobs", [])]
+    if logged:
+        last["logprobs"] = logged
     return last

@@ -36,6 +36,8 @@ class OllamaStandIn:
 
     Attributes:
         faults: What shall go wrong, by name; see the uses.
+        faults_for: And with questions that hold a text, one each time: ``hang``, ``garbage``,
+            ``busy``, ``die`` (a broken connection), ``crash`` (an error in the middle).
         requests: Method and path of every request so far.
     """
 
@@ -43,6 +45,7 @@ class OllamaStandIn:
         """Listen on a free port of this machine."""
         self.generation, self.store, self.runner = generation, Store(folder, generation), Runner()
         self.faults: Json = {}
+        self.faults_for: dict[str, list[str]] = {}
         self.requests: list[tuple[str, str]] = []
         self.bodies: list[Json] = []
         self.ended = threading.Event()
@@ -94,6 +97,16 @@ class OllamaStandIn:
             return left > 0
         return bool(left)
 
+    def take_for(self, body: Json) -> str | None:
+        """Return what goes wrong with a question."""
+        if body.get("_debug_render_only"):
+            return None
+        text = str(body.get("messages"))
+        for mark, left in self.faults_for.items():
+            if mark in text and left:
+                return left.pop(0)
+        return None
+
     def create(self, body: Json) -> Iterator[Json]:
         """Make a model, and say how it goes."""
         request = dict(body)
@@ -140,6 +153,9 @@ class OllamaStandIn:
     def prompt(self, model: Json, body: Json, options: Json) -> tuple[str, list[int]]:
         """Render and tokenize; cut what is too long, or refuse it."""
         path = self.store.blob(model["layer"]["digest"])
+        if body.get("raw"):
+            text = body["prompt"]
+            return text, self.runner.tokenize(path, int(options["num_ctx"]), text)
         messages = self.conversation(model, body["messages"])
         second = [self.store.facts(model["layer"]["digest"]).bos_id or 0]
         context = int(options["num_ctx"])
@@ -163,13 +179,16 @@ class OllamaStandIn:
             if name in given and not isinstance(given[name], kind):
                 raise Refused(500, f'option "{name}" must be of type array')
         penalty = {"repeat_penalty": self.generation.repeat_penalty}
-        return {**DEFAULTS, **penalty, **given}
+        cap = {"num_ctx": cap} if (cap := self.faults.get("num_ctx")) else {}
+        return {**DEFAULTS, **penalty, **given, **cap}
 
     def chat(self, body: Json) -> Iterator[Json]:
         """Answer POST /api/chat piece by piece."""
         model = self.store.load(body["model"])
         if body.get("think") and ".Thinking" not in model["template"]:
             raise Refused(400, f'"{body["model"]}" does not support thinking')
+        if self.faults.get("no_memory"):
+            raise Refused(500, "model requires more system memory (9 GiB) than is available")
         options = self.options(model, body)
         text, ids = self.prompt(model, body, options)
         head = {"model": body["model"], "created_at": "2026-01-01T00:00:00Z"}
@@ -192,15 +211,22 @@ class OllamaStandIn:
                 done = piece.done
             else:
                 count += 1
-            part: Json = {**head, "message": {"role": "assistant", "content": piece.text}}
+            part: Json = {**head, **_saying(body, piece.text)}
             if piece.log_probs:
                 part["logprobs"] = piece.log_probs
             yield {**part, "done": False}
         yield {
             **head,
-            "message": {"role": "assistant", "content": ""},
+            **_saying(body, ""),
             "done": True,
             "done_reason": done,
             "prompt_eval_count": len(ids),
             "eval_count": count,
         }
+
+
+def _saying(body: Json, text: str) -> Json:
+    """Return a piece of an answer as its request wants it."""
+    if body.get("raw"):
+        return {"response": text}
+    return {"message": {"role": "assistant", "content": text}}

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from loragraft.checkpoint.gguf_chat import ChatFacts, read_chat_facts
+from loragraft.checkpoint.gguf_file import GgufFile
 from loragraft.errors import LoragraftError
 
 MODEL_TYPE = "application/vnd.ollama.image.model"
@@ -192,7 +193,12 @@ class Store:
         if all(other["layer"]["digest"] != layer for other in others):
             self.blob(layer).unlink(missing_ok=True)
 
-    def show(self, name: str) -> dict[str, Any]:
+    def vocabulary(self, digest: str) -> dict[str, Any]:
+        """Return the tokenizer's part of a blob's metadata, as "verbose" shows it."""
+        with GgufFile(self.blob(digest)) as file:
+            return {key: file.get(key) for key in file.keys if key.startswith("tokenizer.")}
+
+    def show(self, name: str, *, verbose: bool = False) -> dict[str, Any]:
         """Return what /api/show answers."""
         model = self.load(name)
         lines = [
@@ -214,7 +220,10 @@ class Store:
             "system": model["system"],
             "messages": model["messages"],
             "details": {"format": "gguf", "family": model["family"]},
-            "model_info": {"general.architecture": model["family"]},
+            "model_info": {
+                "general.architecture": model["family"],
+                **(self.vocabulary(model["layer"]["digest"]) if verbose else {}),
+            },
             "capabilities": ["completion"],
         }
         return {key: value for key, value in shown.items() if value not in ("", [])}

@@ -11,10 +11,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from loragraft.artifact.closing import Closing
 from loragraft.artifact.progress import Progress, Silent
+from loragraft.engine.batch.plain import plain_text
+from loragraft.engine.ollama_chances import Chance, Probe, read_probe
 from loragraft.engine.ollama_errors import (
     explain_answer,
     not_understood,
@@ -39,21 +41,6 @@ VERIFY_SECONDS = 600.0
 BLOCK = 1 << 20
 FILE_NAME = "model.gguf"
 """What the file is called in a request to create; servers only want a relative path."""
-
-
-class Chance(NamedTuple):
-    """A candidate for the next token: text, bytes (of the text, if not given), log-probability."""
-
-    text: str
-    raw: bytes
-    log_prob: float
-
-
-class Probe(NamedTuple):
-    """What a server says of the next token; tokens of the prompt are 0 where it counts none."""
-
-    chances: tuple[Chance, ...]
-    prompt_tokens: int
 
 
 class OllamaServer(Closing):
@@ -261,7 +248,10 @@ class OllamaServer(Closing):
 
         Older servers do not know the request and answer the conversation instead, with one token.
         """
-        body = self._chat_body(tag, messages, {**(options or {}), "num_predict": 1}, think)
+        plain = plain_text(messages)
+        if plain is not None:
+            return plain
+        _, body = self._request(tag, messages, {**(options or {}), "num_predict": 1}, think)
         body |= {"_debug_render_only": True, "stream": False}
         answer = self._transport.ask(
             "POST", "/api/chat", f"rendering for {tag}", body, seconds=LOAD_SECONDS
@@ -278,7 +268,7 @@ class OllamaServer(Closing):
         *,
         think: bool | None = None,
         schema: Mapping[str, Any] | None = None,
-        silence: float = LOAD_SECONDS,
+        silence: float | None = None,
     ) -> Iterator[dict[str, Any]]:
         """Answer a conversation; give each piece of the raw answer as it comes.
 
@@ -289,34 +279,45 @@ class OllamaServer(Closing):
                 num_ctx, whose defaults differ between servers.
             think: Switch thinking on or off; None leaves it as it is.
             schema: A JSON schema that the answer is held to.
-            silence: Seconds until the first piece, and at most between two.
+            silence: Seconds until the first piece, and at most between two; None for as long as a
+                model may load.
 
         Raises:
             LoragraftError: Also in the middle, in words.
         """
-        body = self._chat_body(tag, messages, options, think) | {"stream": True}
+        path, body = self._request(tag, messages, options, think)
+        body["stream"] = True
         if schema is not None:
             body["format"] = dict(schema)
         yield from self._transport.stream(
-            "/api/chat", f"an answer of {tag}", body, seconds=self.timeout, silence=silence
+            path, f"an answer of {tag}", body, seconds=self.timeout, silence=silence
         )
 
-    def _chat_body(
+    def _request(
         self,
         tag: str,
         messages: Sequence[Message],
         options: Mapping[str, Any],
         think: bool | None,
-    ) -> dict[str, Any]:
-        body: dict[str, Any] = {
+    ) -> tuple[str, dict[str, Any]]:
+        """Return path and body: of a conversation, or of a plain prompt without a template."""
+        plain = plain_text(messages)
+        asked: dict[str, Any] = (
+            {"messages": [dict(message) for message in messages]}
+            if plain is None
+            else {"prompt": plain, "raw": True}
+        )
+        body = {
             "model": tag,
-            "messages": [dict(message) for message in messages],
+            **asked,
             "options": dict(options),
             # Newer servers then refuse what is too long instead of cutting it in silence.
             "truncate": False,
             "shift": False,
         }
-        return body if think is None else body | {"think": think}
+        if think is not None and plain is None:
+            body["think"] = think
+        return "/api/chat" if plain is None else "/api/generate", body
 
     def next_tokens(
         self,
@@ -353,21 +354,10 @@ class OllamaServer(Closing):
     ) -> Probe:
         """Return what :meth:`next_tokens` does, and how many tokens the server read."""
         greedy = {**(options or {}), "temperature": 0.0, "repeat_penalty": 1.0, "num_predict": 1}
-        body = self._chat_body(tag, messages, greedy, think)
+        path, body = self._request(tag, messages, greedy, think)
         body |= {"stream": False, "logprobs": True, "top_logprobs": top}
-        answer = self._transport.ask(
-            "POST", "/api/chat", f"a token of {tag}", body, seconds=LOAD_SECONDS
-        )
-        listed = answer.get("logprobs")
-        first = listed[0] if isinstance(listed, list) and listed else None
-        entries = first.get("top_logprobs") if isinstance(first, dict) else None
-        found = [_chance(entry) for entry in entries if entry] if isinstance(entries, list) else []
-        kept = [chance for chance in found if chance is not None]
-        read = answer.get("prompt_eval_count")
-        return Probe(
-            tuple(sorted(kept, key=lambda chance: -chance.log_prob)),
-            read if type(read) is int else 0,
-        )
+        answer = self._transport.ask("POST", path, f"a token of {tag}", body, seconds=LOAD_SECONDS)
+        return read_probe(answer)
 
     def embed(self, tag: str, texts: Sequence[str]) -> dict[str, Any]:
         """Return the raw answer of ``/api/embed``; a text that is too long is refused, not cut."""
@@ -379,14 +369,6 @@ class OllamaServer(Closing):
         """Ask the server to free a model's memory."""
         body = {"model": tag, "keep_alive": 0}
         self._transport.ask("POST", "/api/generate", f"unloading {tag}", body)
-
-
-def _chance(entry: object) -> Chance | None:
-    if not isinstance(entry, dict) or not isinstance(entry.get("logprob"), int | float):
-        return None
-    text, raw = str(entry.get("token", "")), entry.get("bytes")
-    listed = isinstance(raw, list) and all(type(b) is int and 0 <= b < 256 for b in raw)
-    return Chance(text, bytes(raw) if listed and raw else text.encode(), float(entry["logprob"]))
 
 
 def _blocks(path: Path, size: int, progress: Progress) -> Iterator[bytes]:

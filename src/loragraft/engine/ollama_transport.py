@@ -228,7 +228,7 @@ class Transport:
         body: Mapping[str, Any],
         *,
         seconds: float,
-        silence: float = LOAD_SECONDS,
+        silence: float | None = None,
     ) -> Iterator[dict[str, Any]]:
         """Send a request and give each piece of its answer as it comes.
 
@@ -237,13 +237,14 @@ class Transport:
             doing: What is asked for, in words.
             body: The request.
             seconds: For the whole answer.
-            silence: Until its first piece, and at most between two.
+            silence: Until its first piece, and at most between two; None for as long as a model
+                may load.
 
         Raises:
             LoragraftError: In words, whatever went wrong, also after the first pieces.
         """
         end = time.monotonic() + seconds
-        first = min(silence, seconds)
+        first = min(silence or LOAD_SECONDS, seconds)
         with self.open("POST", path, doing, seconds=first, json=body) as response:
             limits = response.request.extensions["timeout"]
             limits["read"] = min(PIECE_SECONDS, first)  # of every read from now on

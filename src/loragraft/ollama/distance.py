@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from loragraft.engine.ollama_server import Chance
+from loragraft.engine.ollama_chances import Chance
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,7 +15,8 @@ from typing import Any
 
 from loragraft.checkpoint.gguf_chat import read_chat_facts
 from loragraft.engine.ollama import OllamaEngine
-from loragraft.engine.ollama_server import Chance, OllamaServer
+from loragraft.engine.ollama_chances import Chance
+from loragraft.engine.ollama_server import OllamaServer
 from loragraft.engine.ollama_shown import parse_shown
 from loragraft.engine.protocol import Sampling
 from loragraft.errors import TemplateError

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from loragraft.export.tokenizer.llama import open_vocabulary
+from loragraft.engine.llama_vocabulary import open_vocabulary
 from loragraft.export.tokenizer.parity import check_token_parity
 from loragraft.export.tokenizer.vocabulary import build_vocabulary
 from tests.export.tokenizer import support

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from loragraft.engine.batch.choices import Candidate, sums_of
 from loragraft.engine.batch.failing import FailedError
 from loragraft.engine.batch.heard import Heard, metered, missing, refuse_cut, seed_of
+from loragraft.engine.batch.ollama_tokens import OllamaTokens, open_tokens
 from loragraft.engine.batch.protocol import Answer, Continuations, Job, Load, LogProbs, Meter
 from loragraft.engine.batch.refusals import count_of, text_of
 from loragraft.engine.batch.remote import Pace, Requests
@@ -34,18 +35,16 @@ from loragraft.errors import (
 STEP = 256
 """Contexts are multiples of it: llama.cpp pads them so, and one token more shall not make a server
 load the model anew."""
+PROBE: tuple[Message, ...] = ({"role": "user", "content": "."},)
 LONGEST = 10
 """Times the silence that is waited for, which one whole answer may take."""
 TOLERANCE = 0.02
-"""Share of a prompt's tokens by which a server's count may differ without a cut: some newer models
-have a tokenizer of the server's own, which differs here and there. A cut takes a half or more."""
+"""Share of a prompt's tokens by which a server's count may fall short without a cut: for some
+newer models it has a tokenizer of its own, which differs here and there. A cut takes a half."""
 CANDIDATES = 20
 """First tokens whose probabilities are asked for: the server's most."""
 FOR_ALL = (BundleError, OutOfMemoryError, OutOfSpaceError, TemplateError, UnsupportedError)
 """Errors that the next question would meet as well."""
-
-Count = Callable[[Sequence[Message], bool | None], int]
-"""Returns the tokens of a conversation, as a model reads it."""
 
 
 class OllamaBatchEngine:
@@ -57,7 +56,7 @@ class OllamaBatchEngine:
         server: OllamaServer,
         *,
         context: int | None = None,
-        count: Count | None = None,
+        tokens: OllamaTokens | None = None,
         pace: Pace | None = None,
     ) -> None:
         """Look the model up.
@@ -66,15 +65,15 @@ class OllamaBatchEngine:
             spec: Which one, and how.
             server: Where it is; closed with the engine.
             context: Tokens; None takes the specification's, or else the model's own.
-            count: Counts a conversation's tokens, where they are known; what the server read is
-                held against it.
+            tokens: The model's tokenizer, where it is known: what the server read is held
+                against it. Closed with the engine.
             pace: How fast; None as the spec says.
 
         Raises:
             InputError: If there is no such model.
             UnavailableError: If no server answers.
         """
-        self._spec, self._server, self._count = spec, server, count
+        self._spec, self._server, self._tokens = spec, server, tokens
         self._engine = OllamaEngine(spec.model, server, context=spec.context or context)
         self._requests = Requests(pace or Pace(spec.concurrency, spec.retries))
         self._meter = Meter()
@@ -110,9 +109,20 @@ class OllamaBatchEngine:
             "model": self._spec.model,
             "digest": digest or _hashed(shown),
             "version": self._server.version(),
-            "context": self.context,
+            # Parallel answers share batches, and so the last digits of their numbers.
             "concurrency": self._spec.concurrency,
+            **({"context": self._spec.context} if self._spec.context else {}),
         }
+
+    def rendered_prompt(
+        self, messages: Sequence[Message], *, think: bool | None = None
+    ) -> str | None:
+        """Return a conversation as the server renders it; None where it does not show that.
+
+        Raises:
+            UnavailableError: If the server does not answer.
+        """
+        return self._server.render(self._spec.model, messages, think=think)
 
     def answers(self, jobs: Sequence[Job]) -> Iterator[Answer]:
         """Yield answers, as :meth:`loragraft.engine.batch.protocol.BatchEngine.answers` says."""
@@ -120,10 +130,10 @@ class OllamaBatchEngine:
 
     def _answer(self, job: Job, attempt: int, stop: threading.Event) -> Answer:
         with _explained():
-            expected = self._expected(job.messages, job.think, job.sampling.max_tokens)
+            least = self._least(job.messages, job.think)
             heard = self._hear(job, stop)
             finish = _finish(heard, job.sampling.max_tokens)
-        self._refuse_cut(job.messages, heard.prompt_tokens, expected)
+        self._refuse_cut(job.messages, heard.prompt_tokens, least)
         return Answer(job.id, "ok", heard.reply(finish, job.sampling.stop), attempts=attempt)
 
     def _hear(self, job: Job, stop: threading.Event) -> Heard:
@@ -151,35 +161,36 @@ class OllamaBatchEngine:
             )
         return heard
 
-    def _expected(self, messages: Sequence[Message], think: bool | None, more: int) -> int | None:
-        """Return the prompt's tokens, where they are known; refuse what cannot fit.
+    def _least(self, messages: Sequence[Message], think: bool | None) -> int | None:
+        """Return how many tokens a prompt has at least; None where nobody knows.
 
         Raises:
             FailedError: If it is longer than the context.
+            InputError: If the server would cut it.
         """
-        if self._count is None:
+        if self._tokens is None:
             self._engine.refuse_to_be_cut(messages, think)
             return None
-        expected = self._count(messages, think)
-        if expected >= self.context:
+        least = sum(self._tokens.count(message["content"]) for message in messages)
+        if least >= self.context:
             raise FailedError(
                 "error",
-                f"The prompt has {expected} tokens, and the context {self.context}. Give fewer or "
-                "shorter passages, or raise context in the experiment's engine.",
+                f"The prompt has {least} tokens and more, and the context {self.context}. Give "
+                "fewer or shorter passages, or raise context in the experiment's engine.",
             )
-        return expected
+        return least
 
     def _refuse_cut(
-        self, messages: Sequence[Message], tokens: int | None, expected: int | None
+        self, messages: Sequence[Message], tokens: int | None, least: int | None
     ) -> None:
         who = f"Ollama at {self._server.url}"
         refuse_cut(who, messages, tokens)
-        if expected is not None and tokens and tokens < expected * (1 - TOLERANCE) - 1:
+        if least is not None and tokens and tokens < least * (1 - TOLERANCE) - len(messages):
             raise FailedError(
                 "truncated",
-                f"{who} read {tokens} tokens of a prompt of {expected}: it cuts what does not fit. "
-                f"Raise context (now {self.context}), or look at OLLAMA_CONTEXT_LENGTH and "
-                "OLLAMA_NUM_PARALLEL there.",
+                f"{who} read {tokens} tokens of a prompt of {least} and more: it cuts what does "
+                f"not fit. Raise context (now {self.context}), or look at OLLAMA_CONTEXT_LENGTH "
+                "and OLLAMA_NUM_PARALLEL there.",
             )
 
     def log_probs(self, wanted: Sequence[Continuations]) -> Iterator[LogProbs]:
@@ -198,11 +209,11 @@ class OllamaBatchEngine:
     def _log_probs(self, item: Continuations, attempt: int, stop: threading.Event) -> LogProbs:
         options = self._engine.options(Sampling(temperature=0.0, max_tokens=1))
         with _explained():
-            expected = self._expected(item.messages, item.think, 1)
+            least = self._least(item.messages, item.think)
             probe = self._server.probe(
                 self._spec.model, item.messages, CANDIDATES, options=options, think=item.think
             )
-        self._refuse_cut(item.messages, probe.prompt_tokens, expected)
+        self._refuse_cut(item.messages, probe.prompt_tokens, least)
         if not probe.chances:
             raise FailedError(
                 "error",
@@ -215,7 +226,27 @@ class OllamaBatchEngine:
     def close(self) -> None:
         """End what is under way, and close the connections."""
         self._requests.close()
+        if self._tokens is not None:
+            self._tokens.close()
         self._server.close()
+
+
+class CountingOllamaEngine(OllamaBatchEngine):
+    """One whose server shows the prompt and the vocabulary; implements CountingEngine."""
+
+    def prompt_ids(self, messages: Sequence[Message], *, think: bool | None = None) -> list[int]:
+        """Return the token ids of a conversation, as the server gives them to the model.
+
+        Raises:
+            UnavailableError: If the server does not answer, or shows the prompt no more.
+        """
+        text = self.rendered_prompt(messages, think=think)
+        if text is None or self._tokens is None:
+            raise UnavailableError(
+                f"Ollama at {self._server.url} shows the prompt of {self.name} no more. Has "
+                "another program taken its place?"
+            )
+        return self._tokens.prompt(text)
 
 
 @contextmanager
@@ -236,8 +267,9 @@ def _explained() -> Iterator[None]:
 
 def _take(heard: Heard, piece: dict[str, Any]) -> None:
     message = piece.get("message")
-    if isinstance(message, dict):
-        heard.take(text_of(message.get("content")), text_of(message.get("thinking")))
+    part = message if isinstance(message, dict) else piece
+    said = part.get("content") or part.get("response")  # the latter of a plain prompt
+    heard.take(text_of(said), text_of(part.get("thinking")))
     if piece.get("done"):
         heard.ended = True
         heard.finish = text_of(piece.get("done_reason"))
@@ -285,10 +317,14 @@ def open_ollama(spec: OllamaSpec, context_needed: int | None = None) -> OllamaBa
         InputError: If there is no such model, or the address is none.
         UnavailableError: If no server answers.
     """
-    server = OllamaServer(spec.host, timeout=LONGEST * spec.timeout)
-    try:
-        context = None if context_needed is None else -(-context_needed // STEP) * STEP
-        return OllamaBatchEngine(spec, server, context=context)
-    except BaseException:
-        server.close()
-        raise
+    context = None if context_needed is None else -(-context_needed // STEP) * STEP
+    with ExitStack() as stack:
+        server = stack.enter_context(OllamaServer(spec.host, timeout=LONGEST * spec.timeout))
+        engine = OllamaBatchEngine(spec, server, context=context)
+        if (tokens := open_tokens(server, spec.model)) is not None:
+            stack.enter_context(tokens)
+            shows = server.render(spec.model, PROBE) is not None
+            kind = CountingOllamaEngine if shows else OllamaBatchEngine
+            engine = kind(spec, server, context=context, tokens=tokens)
+        stack.pop_all()
+        return engine

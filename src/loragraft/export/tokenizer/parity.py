@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from loragraft.engine.llama_vocabulary import LlamaTokenizer, open_vocabulary
 from loragraft.errors import LoragraftError, TokenizerError, UnavailableError
 from loragraft.export.tokenizer import battery
 from loragraft.export.tokenizer.differences import (
@@ -25,7 +26,6 @@ from loragraft.export.tokenizer.differences import (
 )
 from loragraft.export.tokenizer.files import TOKENIZER_JSON, TOKENIZER_MODEL, read_files
 from loragraft.export.tokenizer.inventory import AddedToken, read_inventory
-from loragraft.export.tokenizer.llama import LlamaTokenizer, open_vocabulary
 from loragraft.export.tokenizer.vocabulary import prepend_scheme
 
 if TYPE_CHECKING:

@@ -1,16 +1,21 @@
-"""llama.cpp's tokenizer on a GGUF file, through llama-cpp-python's low-level functions."""
+"""llama.cpp's tokenizer on a GGUF file, through llama-cpp-python's low-level functions.
+
+Run as ``python -m loragraft.engine.llama_vocabulary GGUF`` it loads a vocabulary and prints JSON:
+llama.cpp ends the whole process on some that are broken.
+"""
 
 from __future__ import annotations
 
-import ctypes
+import json
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
+from loragraft.engine.llama_log import keep_log_quiet
 from loragraft.errors import TokenizerError, UnavailableError
 
 # BOS, EOS and what a tokenizer may put around a text
@@ -57,7 +62,7 @@ def open_vocabulary(path: Path) -> Iterator[LlamaTokenizer]:
         ) from error
     if not path.is_file():
         raise TokenizerError(f"{path} is not there. Name a GGUF file.")
-    _silence()
+    keep_log_quiet()
     llama_cpp.llama_backend_init()
     parameters = llama_cpp.llama_model_default_params()
     parameters.vocab_only = True
@@ -71,14 +76,13 @@ def open_vocabulary(path: Path) -> Iterator[LlamaTokenizer]:
         llama_cpp.llama_model_free(model)
 
 
-@cache
-def _silence() -> object:
-    """Send llama.cpp's log nowhere; the callback must outlive every call, so it is kept."""
-    import llama_cpp
+def main(arguments: Sequence[str]) -> int:
+    """Run the child; JSON goes to stdout."""
+    with open_vocabulary(Path(arguments[0])) as tokenizer:
+        tokenizer.encode("The quick brown fox: 42. 東京 🙂", add_special=True, parse_special=True)
+        sys.stdout.write(json.dumps({"size": tokenizer.size}) + "\n")
+    return 0
 
-    def ignore(level: int, text: bytes, data: ctypes.c_void_p) -> None:
-        """Drop one line."""
 
-    callback = llama_cpp.llama_log_callback(ignore)
-    llama_cpp.llama_log_set(callback, ctypes.c_void_p(0))
-    return callback
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
