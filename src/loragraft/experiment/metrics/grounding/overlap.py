@@ -29,7 +29,7 @@ SUPPORTED = 0.35
 hundred sentences is supported by either of the two passages of other subjects that are nearest to
 it, on the tune half of benchmarks/grounding/pairs.jsonl with all-MiniLM-L6-v2."""
 SUPPORTED_BY_WORDS = 0.35
-"""The same of words alone, where there is no embedder."""
+"""The same of words alone, where there is no embedder; at most two of a hundred."""
 LONGEST_CLAIM = 2_000
 """Characters of a claim that are read: a sentence has a tenth."""
 DIGITS = 4
@@ -55,27 +55,39 @@ for nothing, near 0 with some and 0.7 with others."""
 
 
 class OverlapSupport:
-    """Judges by words, numbers, names, negations and, where there is an embedder, meaning."""
+    """Judges by words, numbers, names, negations and, where there is an embedder, meaning.
+
+    Attributes:
+        least: Overlap from which on a claim is supported.
+    """
 
     name = "overlap"
 
-    def __init__(self, embedder: Embedder | None = None) -> None:
-        """Use an embedder, which stays its owner's to close; without one, words alone count."""
+    def __init__(self, embedder: Embedder | None = None, *, least: float | None = None) -> None:
+        """Use an embedder, which stays its owner's to close; without one, words alone count.
+
+        Args:
+            embedder: Of meaning.
+            least: Another threshold than the one that was calibrated.
+        """
         self._embedder = embedder
+        calibrated = SUPPORTED_BY_WORDS if embedder is None else SUPPORTED
+        self.least = calibrated if least is None else least
         self._vectors: dict[str, NDArray[np.float32]] = {}
         self._nothing: float | None = None
 
     def identity(self) -> dict[str, Any]:
         """Return what decides a judgement."""
         embedder = None if self._embedder is None else dict(self._embedder.identity)
-        least = SUPPORTED_BY_WORDS if self._embedder is None else SUPPORTED
-        return {"support": self.name, "version": VERSION, "least": least, "embedder": embedder}
+        return {"support": self.name, "version": VERSION, "least": self.least, "embedder": embedder}
 
     def supported(self, claims: Sequence[Claim]) -> list[Judgement]:
         """Judge claims, each by itself."""
         pairs = [_pair(*claim) for claim in claims]
         objections = [objection(pair) if pair.claim.content else None for pair in pairs]
-        unsure = [at for at, said in enumerate(objections) if said is None and _unsure(pairs[at])]
+        unsure = [
+            at for at, said in enumerate(objections) if said is None and self._unsure(pairs[at])
+        ]
         self._embed(text for at in unsure for text in _texts(*claims[at]))
         return [
             self._judge(claim, pair, said)
@@ -93,14 +105,18 @@ class OverlapSupport:
         if said is not None:
             return Judgement(False, said, {"words": words})
         if self._embedder is None:
-            return _by_overlap(words, SUPPORTED_BY_WORDS, {"words": words})
-        if not _unsure(pair):
+            return _by_overlap(words, self.least, {"words": words})
+        if not self._unsure(pair):
             return Judgement(
                 True, f"half of the words' overlap {words:.2f} is enough", {"words": words}
             )
         meaning = self._meaning(*claim)
         scores = {"words": words, "meaning": meaning}
-        return _by_overlap(round((words + meaning) / 2, DIGITS), SUPPORTED, scores)
+        return _by_overlap(round((pair.near + meaning) / 2, DIGITS), self.least, scores)
+
+    def _unsure(self, pair: Pair) -> bool:
+        """Whether the words alone decide nothing, so that the meaning is needed."""
+        return _whole(pair) and round(pair.near / 2, DIGITS) < self.least
 
     def _meaning(self, claim: str, passage: str) -> float:
         """Return the greatest cosine with a sentence, as a share of what is above nothing."""
@@ -137,11 +153,6 @@ def _pair(claim: str, passage: str) -> Pair:
 def _whole(pair: Pair) -> bool:
     """Whether there is anything to compare; a claim of function words alone says nothing."""
     return bool(pair.claim.content and pair.passage.words)
-
-
-def _unsure(pair: Pair) -> bool:
-    """Whether the words alone decide nothing, so that the meaning is needed."""
-    return _whole(pair) and round(pair.near, DIGITS) / 2 < SUPPORTED
 
 
 def _texts(claim: str, passage: str) -> list[str]:
