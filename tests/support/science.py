@@ -20,7 +20,7 @@ from tests.support.talking import SIZES, TALKING, one_thread, prompt_ids, save_t
 
 SCIENCE = ROOT / "examples" / "science"
 SEED = 20251101
-RECORDS, STEPS, RATE = 8, 45, 6e-3
+RECORDS, STEPS, RATE = 12, 60, 5e-3
 NOT_LEARNT = -100
 CONTEXT = 4096
 

@@ -24,8 +24,7 @@ from loragraft.experiment.judge.book import VerdictBook, judge_key, read_verdict
 from loragraft.experiment.judge.pairwise import Judged, Pair, judge_pairs, make_pairs, settle
 from loragraft.experiment.judge.prompt import Material, pair_prompt
 from loragraft.experiment.judge.summary import PairSummary, summarise
-from loragraft.experiment.key import PACE
-from loragraft.experiment.key import record_digest
+from loragraft.experiment.key import PACE, record_digest
 from loragraft.experiment.records import Sample
 from loragraft.rag.answering.counting import BEGIN_TOKENS, TURN_TOKENS, estimate
 
