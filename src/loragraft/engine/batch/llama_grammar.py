@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+ANY, PRINTABLE = r'[^"\\]', r'[^"\\\x7F\x00-\x1F]'
+"""A character of a string: as llama-cpp-python 0.3.36 makes it, and as JSON has it, without line
+breaks (RFC 8259, section 7). llama.cpp's own converter writes the latter."""
+
 
 class SchemaRule:
     """Which tokens may come next in an answer that has to follow a schema."""
@@ -79,7 +83,7 @@ def _grammar_of(schema: Mapping[str, Any]) -> str:
     from llama_cpp.llama_grammar import json_schema_to_gbnf
 
     try:
-        return str(json_schema_to_gbnf(json.dumps(schema)))
+        return str(json_schema_to_gbnf(json.dumps(schema))).replace(ANY, PRINTABLE)
     except Exception as error:  # the converter asserts, looks up and raises whatever comes
         raise InputError(
             f"The schema {_short(schema)} cannot be made into a grammar ({error!r}). Use types, "
