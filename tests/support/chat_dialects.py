@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from loragraft.engine.batch.plain import PLAIN
 from loragraft.engine.protocol import Message, PromptEngine, Sampling
 
 Json = dict[str, Any]
@@ -64,6 +65,8 @@ def answering_by(engine: PromptEngine) -> Callable[[Json], Said]:
 
 def messages_of(body: Json) -> list[Message]:
     """Return a request's conversation, Anthropic's system prompt first."""
+    if "prompt" in body:
+        return [{"role": PLAIN, "content": body["prompt"]}]
     system = [{"role": "system", "content": body["system"]}] if body.get("system") else []
     return [*system, *body["messages"]]  # type: ignore[list-item]
 
@@ -91,7 +94,7 @@ def _event(value: Json | str, name: str = "") -> bytes:
 
 
 class OpenAi:
-    """OpenAI's chat completions."""
+    """OpenAI's chat completions, with the field of thinking that most others have."""
 
     thought = "reasoning_content"
 
@@ -148,6 +151,25 @@ class OpenAi:
         choice = {"message": message, "finish_reason": said.finish}
         choice["logprobs"] = self._log_probs(body, said)
         return {"choices": [choice], "usage": self._usage(said)}
+
+
+class Plain(OpenAi):
+    """OpenAI's older completions of a prompt without a chat."""
+
+    def _log_probs(self, body: Json, said: Said) -> Json | None:
+        if not body.get("logprobs") or not said.top:
+            return None
+        top = {raw.decode("utf-8", "replace"): number for raw, number in said.top}
+        return {"tokens": [next(iter(top))], "top_logprobs": [top]}
+
+    def events(self, body: Json, said: Said) -> Iterator[bytes]:
+        """Yield an answer piece by piece."""
+        for number, piece in enumerate(pieces(said.text)):
+            shown = self._log_probs(body, said) if number == 0 else None
+            yield _event({"choices": [{"text": piece, "logprobs": shown}]})
+        yield _event({"choices": [{"text": "", "finish_reason": said.finish}]})
+        yield _event({"choices": [], "usage": self._usage(said)})
+        yield _event("[DONE]")
 
 
 class Anthropic:
@@ -216,4 +238,8 @@ class Anthropic:
         }  # fmt: skip
 
 
-DIALECTS: dict[str, Any] = {"/v1/chat/completions": OpenAi(), "/v1/messages": Anthropic()}
+DIALECTS: dict[str, Any] = {
+    "/v1/chat/completions": OpenAi(),
+    "/v1/completions": Plain(),
+    "/v1/messages": Anthropic(),
+}

@@ -13,6 +13,7 @@ import pytest
 from loragraft.checkpoint.bundle import open_model
 from loragraft.engine.batch.anthropic import AnthropicBatchEngine
 from loragraft.engine.batch.opening import missing_key, open_engine
+from loragraft.engine.batch.plain import PLAIN
 from loragraft.engine.batch.protocol import Answer, Job
 from loragraft.engine.batch.remote import Pace
 from loragraft.engine.batch.specs import AnthropicSpec
@@ -215,3 +216,10 @@ def test_wishes_that_it_does_not_have(
     asked = Job("q", ({"role": "user", "content": "Hi"},), Sampling(**sampling), think=think)  # type: ignore[arg-type]
     with pytest.raises(LoragraftError, match=words):
         list(engine.answers([asked]))
+
+
+def test_a_plain_prompt_is_none_of_its(engine: AnthropicBatchEngine) -> None:
+    plain: tuple[Message, ...] = ({"role": PLAIN, "content": "As it stands"},)
+    answer = all_of(engine, Job("p", plain, GREEDY))["p"]
+    assert (answer.status, answer.reply) == ("error", None)
+    assert "choose chat: true" in answer.error

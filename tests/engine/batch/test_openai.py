@@ -16,6 +16,7 @@ from loragraft.checkpoint.bundle import open_model
 from loragraft.engine.batch import endpoint
 from loragraft.engine.batch.openai import OpenAiBatchEngine
 from loragraft.engine.batch.opening import missing_key, open_engine
+from loragraft.engine.batch.plain import PLAIN
 from loragraft.engine.batch.protocol import (
     Answer,
     BatchEngine,
@@ -440,3 +441,20 @@ def test_no_probabilities_are_said(engine: OpenAiBatchEngine) -> None:
     (found,) = engine.log_probs(wanted)
     assert (found.status, found.sums) == ("error", ())
     assert "shows no probabilities" in found.error
+
+
+def test_a_plain_prompt_goes_to_the_model_as_it_stands(server: ChatServer) -> None:
+    server.answer = lambda body: Said(f"and {body['prompt']}", top=((b" and", -0.5), (b"x", -2.0)))
+    engine = opened(server)
+    plain: tuple[Message, ...] = ({"role": PLAIN, "content": "As it stands"},)
+    sampling = Sampling(temperature=0.1, max_tokens=50, seed=3)
+    found = all_of(engine, Job("p", plain, sampling, think=False, schema={"type": "object"}))
+    reply = found["p"].reply
+    assert reply is not None
+    assert (reply.text, reply.finish) == ("and As it stands", "stop")
+    path, body, _ = server.requests[-1]
+    assert path == "/v1/completions"
+    assert not {"messages", "response_format", "chat_template_kwargs"} & set(body)
+    assert (body["prompt"], body["max_tokens"], body["seed"]) == ("As it stands", 50, 3)
+    (shown,) = engine.log_probs([Continuations("p", plain, (" and", "no"))])
+    assert shown.sums == (-0.5, -math.inf)

@@ -11,6 +11,7 @@ from loragraft.engine.batch.endpoint import Endpoint, RefusedError
 from loragraft.engine.batch.failing import FailedError
 from loragraft.engine.batch.heard import Heard, cost_of, metered, missing, refuse_cut
 from loragraft.engine.batch.keys import check_url, read_key
+from loragraft.engine.batch.plain import plain_text
 from loragraft.engine.batch.protocol import Answer, Job, Load, Meter
 from loragraft.engine.batch.refusals import Place, broken, read_refusal
 from loragraft.engine.batch.remote import Pace, Requests
@@ -112,6 +113,10 @@ class AnthropicBatchEngine:
 
     def _ask(self, job: Job, stop: threading.Event) -> Heard:
         """Send a request; wishes that the model refuses by name are left out from then on."""
+        if plain_text(job.messages) is not None:
+            raise FailedError(
+                "error", "Anthropic's API takes no prompt without a chat: choose chat: true."
+            )
         while True:
             body = self._body(job)
             heard = Heard()

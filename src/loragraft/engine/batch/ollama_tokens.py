@@ -7,6 +7,7 @@ the model by llama.cpp.
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 import threading
 from collections.abc import Mapping
@@ -27,6 +28,9 @@ LISTS = {"tokens": "STRING", "merges": "STRING", "scores": "FLOAT32", "token_typ
 CHECK_SECONDS = 60.0
 ARCHITECTURE = "llama"
 """Any that llama.cpp knows: a vocabulary is read the same way in all of them."""
+
+_SOUND: set[bytes] = set()
+"""Hashes of vocabularies that llama.cpp was seen to survive in this process."""
 
 
 class OllamaTokens(Closing):
@@ -72,12 +76,24 @@ def open_tokens(server: OllamaServer, tag: str) -> OllamaTokens | None:
         if not _write(path, shown):
             return None
         try:
-            command = child_command("loragraft.engine.llama_vocabulary", [str(path)])
-            run_child(command, timeout=CHECK_SECONDS, purpose="Reading a vocabulary")
+            _check(path)
             tokenizer = stack.enter_context(open_vocabulary(path))
         except (CheckFailedError, LoragraftError, OSError):
             return None  # counting is a comfort: without it the server's own word is taken
         return OllamaTokens(tokenizer, stack.pop_all())
+
+
+def _check(path: Path) -> None:
+    """Load a vocabulary in a child process first, unless its like was found to load before.
+
+    Raises:
+        CheckFailedError: If llama.cpp does not survive it.
+    """
+    digest = hashlib.sha256(path.read_bytes()).digest()
+    if digest not in _SOUND:
+        command = child_command("loragraft.engine.llama_vocabulary", [str(path)])
+        run_child(command, timeout=CHECK_SECONDS, purpose="Reading a vocabulary")
+        _SOUND.add(digest)
 
 
 def _write(path: Path, shown: Mapping[str, Any]) -> bool:

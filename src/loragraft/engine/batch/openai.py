@@ -13,16 +13,17 @@ from loragraft.engine.batch.heard import Heard, cost_of, metered, missing, refus
 from loragraft.engine.batch.keys import check_url, read_key
 from loragraft.engine.batch.openai_body import Wishes
 from loragraft.engine.batch.openai_pieces import finish_of, take_piece
+from loragraft.engine.batch.plain import plain_text
 from loragraft.engine.batch.protocol import Answer, Continuations, Job, Load, LogProbs, Meter
 from loragraft.engine.batch.refusals import FILTERED, Place, broken, read_refusal
 from loragraft.engine.batch.remote import Pace, Requests
 from loragraft.engine.batch.specs import OpenAiSpec
 from loragraft.engine.protocol import Sampling
 
-PATH = "/chat/completions"
+CHAT, PLAIN = "/chat/completions", "/completions"
 EXAMPLE = "Give it as in http://127.0.0.1:8080/v1."
-CANDIDATES = 20
-"""First tokens whose probabilities are asked for: OpenAI's most."""
+CANDIDATES, FEW = 20, 5
+"""First tokens whose probabilities are asked for: OpenAI's most, of chats and of plain prompts."""
 
 
 class OpenAiBatchEngine:
@@ -42,7 +43,7 @@ class OpenAiBatchEngine:
             UnavailableError: If its key is not in the environment.
             InputError: If address or key are none.
         """
-        url = check_url(spec.url, EXAMPLE, PATH)
+        url = check_url(spec.url, EXAMPLE, CHAT, PLAIN)
         key = read_key(spec.key, url)
         self._spec = spec
         self._place = Place(url, spec.model, spec.key)
@@ -117,11 +118,12 @@ class OpenAiBatchEngine:
 
     def _log_probs(self, item: Continuations, attempt: int, stop: threading.Event) -> LogProbs:
         one = Sampling(temperature=0.0, max_tokens=1)
+        chat = plain_text(item.messages) is None
+        shown = {"logprobs": True, "top_logprobs": CANDIDATES} if chat else {"logprobs": FEW}
         heard = self._ask(
             lambda: {
                 **self._wishes.body(item.messages, one, item.think, None),
-                "logprobs": True,
-                "top_logprobs": CANDIDATES,
+                **shown,
             },
             stop,
         )
@@ -141,8 +143,9 @@ class OpenAiBatchEngine:
         while True:
             asked: Mapping[str, Any] = body()
             heard = Heard()
+            path = PLAIN if "prompt" in asked else CHAT
             try:
-                for piece in self._endpoint.events(PATH, asked, stop):
+                for piece in self._endpoint.events(path, asked, stop):
                     take_piece(heard, piece, self._place, self._endpoint.hide)
                 return heard
             except RefusedError as error:

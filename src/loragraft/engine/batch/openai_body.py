@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from loragraft.engine.batch.heard import seed_of
+from loragraft.engine.batch.plain import plain_text
 from loragraft.engine.batch.refusals import Said
 from loragraft.engine.protocol import Message, Sampling
 from loragraft.errors import InputError
@@ -37,6 +38,9 @@ ASKED = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0, "repeat_penalty": 
 LIMITS = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 """The two spellings of one wish: where one is refused, the other is tried."""
 SOFT = (*ASKED, *NOTES, "stop", "stream_options", *LIMITS)
+
+CHAT_ONLY = ("max_completion_tokens", "response_format", "chat_template_kwargs")
+"""What completions of a plain prompt do not know."""
 
 
 class Wishes:
@@ -71,7 +75,7 @@ class Wishes:
         Raises:
             InputError: If a wish that changes answers is one that the endpoint does not know.
         """
-        wishes = {
+        wishes: dict[str, Any] = {
             "top_k": sampling.top_k,
             "min_p": sampling.min_p,
             "repetition_penalty": sampling.repeat_penalty,
@@ -87,7 +91,13 @@ class Wishes:
             "chat_template_kwargs": None if think is None else _switch(think),
         }
         self._check(wishes)
+        plain = plain_text(messages)
+        if plain is not None:
+            wishes |= dict.fromkeys(CHAT_ONLY)
         kept = {k: v for k, v in wishes.items() if v is not None and k not in self._out}
+        if plain is not None:
+            return {"model": self._model, "prompt": plain, "stream": True, **kept,
+                    "max_tokens": sampling.max_tokens}  # fmt: skip
         listed = [dict(message) for message in messages]
         return {"model": self._model, "messages": listed, "stream": True, **kept}
 

@@ -56,21 +56,32 @@ def _take_choice(heard: Heard, choice: Mapping[str, Any]) -> None:
     part = choice.get("delta") or choice.get("message")
     part = part if isinstance(part, dict) else {}
     thought = next((text for name in THOUGHT if (text := text_of(part.get(name)))), "")
-    said, more = _content(part.get("content"))
+    said, more = _content(part.get("content") or choice.get("text"))
     heard.take(said, thought + more)
     heard.refusal += text_of(part.get("refusal"))
     heard.finish = text_of(choice.get("finish_reason")).lower() or heard.finish
     heard.ended = heard.ended or bool(heard.finish)
-    shown = choice.get("logprobs")
-    entries = shown.get("content") if isinstance(shown, dict) else None
-    if (
-        isinstance(entries, list)
-        and entries
-        and isinstance(entries[0], dict)
-        and not heard.log_probs
-    ):
-        top = entries[0].get("top_logprobs")
-        heard.log_probs = [e for e in (top if isinstance(top, list) else []) if isinstance(e, dict)]
+    heard.log_probs = heard.log_probs or _likeliest(choice.get("logprobs"))
+
+
+def _likeliest(shown: object) -> list[Mapping[str, Any]]:
+    """Return the likeliest first tokens, of a chat's or of a plain prompt's continuation."""
+    if not isinstance(shown, dict):
+        return []
+    of_chat, of_plain = shown.get("content"), shown.get("top_logprobs")
+    first = _first(of_chat)
+    if isinstance(first, dict):
+        top = first.get("top_logprobs")
+        return [
+            entry for entry in (top if isinstance(top, list) else []) if isinstance(entry, dict)
+        ]
+    first = _first(of_plain)
+    entries = first.items() if isinstance(first, dict) else ()
+    return [{"token": token, "logprob": number} for token, number in entries]
+
+
+def _first(values: object) -> object:
+    return values[0] if isinstance(values, list) and values else None
 
 
 def _content(content: object) -> tuple[str, str]:
