@@ -194,9 +194,16 @@ class Store:
             self.blob(layer).unlink(missing_ok=True)
 
     def vocabulary(self, digest: str) -> dict[str, Any]:
-        """Return the tokenizer's part of a blob's metadata, as "verbose" shows it."""
+        """Return the tokenizer's part of a blob's metadata."""
         with GgufFile(self.blob(digest)) as file:
             return {key: file.get(key) for key in file.keys if key.startswith("tokenizer.")}
+
+    def info(self, model: dict[str, Any], *, verbose: bool) -> dict[str, Any]:
+        """Return a model's metadata; lists only where they are asked for."""
+        found = self.vocabulary(model["layer"]["digest"])
+        if not verbose:
+            found = {k: None if isinstance(v, list) else v for k, v in found.items()}
+        return {"general.architecture": model["family"], **found}
 
     def show(self, name: str, *, verbose: bool = False) -> dict[str, Any]:
         """Return what /api/show answers."""
@@ -220,10 +227,7 @@ class Store:
             "system": model["system"],
             "messages": model["messages"],
             "details": {"format": "gguf", "family": model["family"]},
-            "model_info": {
-                "general.architecture": model["family"],
-                **(self.vocabulary(model["layer"]["digest"]) if verbose else {}),
-            },
+            "model_info": self.info(model, verbose=verbose),
             "capabilities": ["completion"],
         }
         return {key: value for key, value in shown.items() if value not in ("", [])}

@@ -280,6 +280,7 @@ def test_thinking_is_stripped_whichever_way_it_comes(
         assert answer.reply.tokens == 9
 
 
+@pytest.mark.slow
 def test_a_vocabulary_that_is_none_is_done_without(
     stand_in: OllamaStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -295,3 +296,16 @@ def test_a_vocabulary_that_is_none_is_done_without(
         engine = opened(stand_in)
         assert type(engine) is OllamaBatchEngine, shown
         assert all_of(engine, job("lazy"))["lazy"].status == "ok"
+
+
+def test_characters_are_composed_where_the_models_own_tokenizer_does(
+    stand_in: OllamaStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apart = "Cafe\u0301"
+    found = stand_in.store.vocabulary(stand_in.store.load("m")["layer"]["digest"])
+    for pre, sent in (("default", apart), ("qwen2", "Caf\u00e9")):
+        shown = {**found, "tokenizer.ggml.pre": pre}
+        monkeypatch.setattr(stand_in.store, "vocabulary", lambda digest, shown=shown: shown)
+        engine = opened(stand_in)
+        assert all_of(engine, job(apart))[apart].status == "ok"
+        assert stand_in.bodies[-1]["messages"][0]["content"] == sent

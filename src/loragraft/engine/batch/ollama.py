@@ -9,6 +9,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
+from unicodedata import normalize
 
 from loragraft.engine.batch.choices import Candidate, sums_of
 from loragraft.engine.batch.failing import FailedError
@@ -18,6 +19,7 @@ from loragraft.engine.batch.protocol import Answer, Continuations, Job, Load, Lo
 from loragraft.engine.batch.refusals import count_of, text_of
 from loragraft.engine.batch.remote import Pace, Requests
 from loragraft.engine.batch.specs import OllamaSpec
+from loragraft.engine.composition import COMPOSING
 from loragraft.engine.ollama import OllamaEngine
 from loragraft.engine.ollama_errors import DownError, SilentError
 from loragraft.engine.ollama_server import OllamaServer
@@ -75,6 +77,7 @@ class OllamaBatchEngine:
         """
         self._spec, self._server, self._tokens = spec, server, tokens
         self._engine = OllamaEngine(spec.model, server, context=spec.context or context)
+        self._composes = _pre_tokenizer(server.show(spec.model)) in COMPOSING
         self._requests = Requests(pace or Pace(spec.concurrency, spec.retries))
         self._meter = Meter()
 
@@ -122,7 +125,16 @@ class OllamaBatchEngine:
         Raises:
             UnavailableError: If the server does not answer.
         """
-        return self._server.render(self._spec.model, messages, think=think)
+        return self._server.render(self._spec.model, self._composed(messages), think=think)
+
+    def _composed(self, messages: Sequence[Message]) -> list[Message]:
+        """Return messages as the model's own tokenizer reads them: llama.cpp's does not compose."""
+        return [
+            {"role": message["role"], "content": normalize("NFC", message["content"])}
+            if self._composes
+            else message
+            for message in messages
+        ]
 
     def answers(self, jobs: Sequence[Job]) -> Iterator[Answer]:
         """Yield answers, as :meth:`loragraft.engine.batch.protocol.BatchEngine.answers` says."""
@@ -130,10 +142,11 @@ class OllamaBatchEngine:
 
     def _answer(self, job: Job, attempt: int, stop: threading.Event) -> Answer:
         with _explained():
-            least = self._least(job.messages, job.think)
-            heard = self._hear(job, stop)
+            messages = self._composed(job.messages)
+            least = self._least(messages, job.think)
+            heard = self._hear(replace(job, messages=tuple(messages)), stop)
             finish = _finish(heard, job.sampling.max_tokens)
-        self._refuse_cut(job.messages, heard.prompt_tokens, least)
+        self._refuse_cut(messages, heard.prompt_tokens, least)
         return Answer(job.id, "ok", heard.reply(finish, job.sampling.stop), attempts=attempt)
 
     def _hear(self, job: Job, stop: threading.Event) -> Heard:
@@ -209,11 +222,12 @@ class OllamaBatchEngine:
     def _log_probs(self, item: Continuations, attempt: int, stop: threading.Event) -> LogProbs:
         options = self._engine.options(Sampling(temperature=0.0, max_tokens=1))
         with _explained():
-            least = self._least(item.messages, item.think)
+            messages = self._composed(item.messages)
+            least = self._least(messages, item.think)
             probe = self._server.probe(
-                self._spec.model, item.messages, CANDIDATES, options=options, think=item.think
+                self._spec.model, messages, CANDIDATES, options=options, think=item.think
             )
-        self._refuse_cut(item.messages, probe.prompt_tokens, least)
+        self._refuse_cut(messages, probe.prompt_tokens, least)
         if not probe.chances:
             raise FailedError(
                 "error",
@@ -297,6 +311,11 @@ def digest_of(tag: str, models: Sequence[dict[str, Any]]) -> str | None:
 def _plain(name: str) -> str:
     short = name.lower().removeprefix("registry.ollama.ai/")
     return short.removeprefix("library/")
+
+
+def _pre_tokenizer(shown: dict[str, Any]) -> str:
+    info = shown.get("model_info")
+    return text_of(info.get("tokenizer.ggml.pre")) if isinstance(info, dict) else ""
 
 
 def _hashed(shown: dict[str, Any]) -> str:
