@@ -139,7 +139,7 @@ class ScoreArm(AskingArm):
         extra = {"choices": dict(zip(self._prompt.choices, shares, strict=True)), "mass": mass}
         return self.sample(
             asked, raw=likeliest, answer=likeliest.strip(), parsed=score, extra=extra,
-            prompt_tokens=tokens, tokens=0,
+            prompt_tokens=tokens,
         )  # fmt: skip
 
     def _max_tokens(self) -> int:
