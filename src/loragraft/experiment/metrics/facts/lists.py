@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 from loragraft.experiment.metrics.facts.statements import bullets
@@ -34,6 +35,11 @@ _COMMA_AFTER = re.compile(
 )
 _SLASH_AFTER, _SLASH_BEFORE = re.compile(r"\s*/\s*[A-Za-z]"), re.compile(r"[A-Za-z]\s*/\s*$")
 _PARTS = re.compile(r"\s*(?:[,;/\n]|\band\b|\bor\b|,\s*and\b|,\s*or\b)\s*", re.IGNORECASE)
+_NO_NAME = re.compile(
+    r"(?:the|a|an|in|on|of|by|with|from|for|near|under|over|during|after|before|at|to|as|however|"
+    r"thus|therefore|also)\b",
+    re.IGNORECASE,
+)
 _SAYS = re.compile(_VERB, re.IGNORECASE)
 
 
@@ -49,7 +55,26 @@ def is_listed(statement: str, start: int, stop: int) -> bool:
         _AND_BEFORE.search(before), _COMMA_AFTER.match(after), _SLASH_AFTER.match(after),
         _SLASH_BEFORE.search(before),
     )  # fmt: skip
-    return any(look is not None for look in looks) or _all_short(_PARTS.split(statement))
+    if any(look is not None for look in looks) or _all_short(_PARTS.split(statement)):
+        return True
+    return _amid(statement, start, stop)
+
+
+def _amid(statement: str, start: int, stop: int) -> bool:
+    """Whether a mention is an item among at least two short others."""
+    ends = [0, *(found.end() for found in _PARTS.finditer(statement)), len(statement)]
+    items = [(begin, end) for begin, end in itertools.pairwise(ends)]
+    own = [statement[begin:end] for begin, end in items if begin <= start and stop <= end]
+    others = [statement[begin:end].strip(" ,;.") for begin, end in items
+              if stop <= begin or end <= start]  # fmt: skip
+    candidates = [one for one in others if _candidate(one)]
+    return bool(own) and _candidate(own[0].strip(" ,;.")) and len(candidates) >= _LEAST_ITEMS - 1
+
+
+def _candidate(item: str) -> bool:
+    """Whether an item is a short name, not a phrase around a statement's verb."""
+    words = item.split()
+    return 0 < len(words) <= SHORT_ITEM and not _NO_NAME.match(item) and not _SAYS.search(item)
 
 
 def is_many(answer: str) -> bool:

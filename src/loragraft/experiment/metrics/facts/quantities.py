@@ -47,7 +47,7 @@ _AND = re.compile(r"\s*(?:,|;|/|\bor\b|\band\b|,\s*(?:or|and)\b)\s*", re.IGNOREC
 _BETWEEN = re.compile(r"\bbetween\s*$", re.IGNORECASE)
 _LEAD = re.compile(
     r"^\W*(?:(?:about|around|approximately|approx\.?|roughly|nearly|almost|circa|ca\.?|c\.|some|"
-    r"exactly|a total of|an average of|on average|[~≈=])\s*)+",
+    r"exactly|between|from|a total of|an average of|on average|[~≈=])\s*)+",
     re.IGNORECASE,
 )
 _TRAIL = re.compile(r"^[\s.!]*$")
@@ -84,7 +84,10 @@ class Quantity:
 def find_quantities(text: str) -> list[Quantity]:
     """Return the quantities of a text in their order."""
     clean = plain(text[:LONGEST])
-    single = [_quantity(clean, number) for number in find_numbers(clean)]
+    single: list[Quantity] = []
+    for number in find_numbers(clean):
+        if not single or number.start >= single[-1].stop:  # but not the 3 of cm^3
+            single.append(_quantity(clean, number))
     return _joined(clean, _with_units(clean, single))
 
 

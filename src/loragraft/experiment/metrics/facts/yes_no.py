@@ -8,11 +8,12 @@ from typing import Literal
 
 from loragraft.experiment.metrics.facts.numerals import plain
 from loragraft.experiment.metrics.facts.quantities import singular
-from loragraft.experiment.metrics.facts.statements import deciding, negations
+from loragraft.experiment.metrics.facts.statements import cleaned, deciding, negations
+from loragraft.experiment.metrics.facts.terms import terms
 from loragraft.experiment.metrics.patterns import abstains
 
 Polarity = Literal["yes", "no"]
-RESTATED = 0.6
+RESTATED = 0.75
 """Of the question's words, how many a statement must hold to be the question's own, said again."""
 _YESES = "yes yeah yep true correct indeed affirmative right definitely"
 _NOES = "no nope false incorrect wrong never negative"
@@ -20,7 +21,7 @@ _YES, _NO = frozenset(_YESES.split()), frozenset(_NOES.split())
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 _BOTH = re.compile(
     r"^\W*(?:yes\W+(?:and|or|but also)\W+no|no\W+(?:and|or|but also)\W+yes|yes\s*/\s*no|"
-    r"yes\W+no|no\W+yes)\b",
+    r"yes\W+no|no\W+yes)\b(?!\s+(?:doubt|question))",
     re.IGNORECASE,
 )
 _LEADS = re.compile(
@@ -61,7 +62,7 @@ def decide(answer: str, question: str) -> tuple[Polarity | None, str]:
     Its first statement decides: by a yes or no at its beginning; or else by saying the question
     again, with or without a negation more.
     """
-    first = next(iter(deciding(answer, question, 1)), "")
+    first = next(iter(deciding(cleaned(answer), question, 1)), "")
     if not first:
         return None, "it is empty"
     if _BOTH.match(first):
@@ -89,10 +90,15 @@ def _led(statement: str) -> Polarity | None:
 
 def _restated(statement: str, question: str) -> tuple[Polarity | None, str]:
     asked, said = _content(question), _content(statement)
-    if not asked or len(asked & said) < RESTATED * len(asked):
+    other = _numbers(question) - _numbers(statement)
+    if not asked or other or len(asked & said) < RESTATED * len(asked):
         return None, "its first statement is neither a yes or no nor the question said again"
     same = (negations(statement) - negations(question)) % 2 == 0
     return ("yes" if same else "no"), "it says the question again"
+
+
+def _numbers(text: str) -> frozenset[str]:
+    return frozenset(term.word for term in terms(text) if term.word[:1].isdigit())
 
 
 def _content(text: str) -> frozenset[str]:
