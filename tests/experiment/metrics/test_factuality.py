@@ -111,9 +111,11 @@ def test_a_judge_that_says_nothing_is_missing() -> None:
 
 def test_without_a_judge_one_is_asked_for() -> None:
     config = series(metrics={"groups": ["factuality"], "factuality": "judge"})
-    with Tools(config) as tools, pytest.raises(InputError, match=r"judge\.engine"):
+    with Tools(config) as tools:
         metrics = metrics_for(config.metrics, "qa", open_context(config, "closed", tools))
-        list(compute(metrics, [sample("eel")], RECORDS))
+        scores = compute(metrics, [sample("eel")], RECORDS)
+        with pytest.raises(InputError, match=r"judge\.engine"):
+            list(scores)
 
 
 def test_agreement_by_hand() -> None:

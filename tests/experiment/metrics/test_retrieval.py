@@ -81,7 +81,11 @@ def test_without_gold_nothing_is_said() -> None:
     assert {one.status for one in retrieval(5).scores([sample()], reply)} == {"unscorable"}
 
 
-def lost(answer: str, passages: tuple[PassageShown, ...] = (), **changes: Any) -> str | None:
+def lost(
+    answer: str,
+    passages: tuple[PassageShown, ...] = (),
+    **changes: Any,  # noqa: ANN401
+) -> str | None:
     record = asked("eel", question="Which fish is rare?", evidence=("lake#100-160",))
     one = sample(answer, shown=passages, **changes)
     values = {
