@@ -131,6 +131,32 @@ _FAULTS: Mapping[str, _Fault] = {
 
 
 @dataclass
+class _Numbers:
+    """Numbers as they come; their spread is known after each (Welford 1962)."""
+
+    all: list[float] = field(default_factory=list)
+    distinct: set[float] = field(default_factory=set)
+    _mean: float = 0.0
+    _squares: float = 0.0
+    _finite: int = 0
+
+    def see(self, number: float) -> None:
+        """Add a number; one that is not finite has no part in the spread."""
+        self.all.append(number)
+        self.distinct.add(number)
+        if math.isfinite(number):
+            self._finite += 1
+            away = number - self._mean
+            self._mean += away / self._finite
+            self._squares += away * (number - self._mean)
+
+    @property
+    def spread(self) -> float:
+        """The standard deviation of the finite ones."""
+        return math.sqrt(self._squares / self._finite) if self._finite else 0.0
+
+
+@dataclass
 class Monitor:
     """Counts what is wrong with outputs.
 
@@ -145,7 +171,8 @@ class Monitor:
     _faults: Counter[str] = field(default_factory=Counter)
     _answers: Counter[bytes] = field(default_factory=Counter)
     _asked: set[str] = field(default_factory=set)
-    _numbers: list[float] = field(default_factory=list)
+    _most: int = 0
+    _numbers: _Numbers = field(default_factory=_Numbers)
 
     def see(self, sample: Sample) -> None:
         """Look at an output; what an endpoint failed to give says nothing of the model."""
@@ -156,15 +183,18 @@ class Monitor:
         for code in faults_of(sample, self.task):
             self._faults[code] += 1
         if self.task in _NUMERIC:
-            self._numbers += [sample.parsed] if sample.parsed is not None else []
+            if sample.parsed is not None:
+                self._numbers.see(sample.parsed)
         else:
             text = " ".join(plain_answer(sample).casefold().split())
-            self._answers[sha256(text.encode("utf-8", "surrogatepass")).digest()] += 1
+            key = sha256(text.encode("utf-8", "surrogatepass")).digest()[:16]
+            self._answers[key] += 1
+            self._most = max(self._most, self._answers[key])
 
     def distribution(self) -> Distribution:
         """Return what the numbers look like so far."""
         ends = {"low": 0.0, "high": 1.0} if self.task == "score" else {}
-        return distribution_of(self._numbers, **ends)
+        return distribution_of(self._numbers.all, **ends)
 
     def finding(self) -> Degenerate | None:
         """Return what is wrong with the outputs so far; None while nothing is, or too few came."""
@@ -185,23 +215,22 @@ class Monitor:
 
     def _constant(self) -> Degenerate | None:
         """Look for one answer to all questions."""
-        if len(self._asked) < LEAST_NUMBERS or not self._answers:
-            return None
-        count = self._answers.most_common(1)[0][1]
-        if count <= max(self.config.share * self._seen, 1):
+        count = self._most
+        few = len(self._asked) < LEAST_NUMBERS
+        if few or count <= max(self.config.share * self._seen, 1):
             return None
         return _degenerate("output.constant", f"{count} of {self._seen}", count, self._seen)
 
     def _numeric(self) -> Degenerate | None:
         """Look for numbers that do not differ."""
-        count = len(self._numbers)
+        count = len(self._numbers.all)
         if count < LEAST_NUMBERS:
             return None
-        distinct = len(set(self._numbers))
+        distinct = len(self._numbers.distinct)
         if distinct <= FEW_VALUES:
             return _degenerate("numbers.distinct", f"{distinct} among {count}", count, self._seen)
-        spread = self.distribution().std
-        if self.task == "score" and spread is not None and spread < LEAST_SPREAD:
+        spread = self._numbers.spread
+        if self.task == "score" and spread < LEAST_SPREAD:
             return _degenerate("numbers.spread", f"{spread:.3f}", count, self._seen)
         return None
 
@@ -226,8 +255,7 @@ def faults_of(sample: Sample, task: TaskKind) -> list[str]:
 
 def _degenerate(code: str, amount: str, count: int, seen: int) -> Degenerate:
     fault = _FAULTS[code]
-    causes = "; ".join(fault.causes)
     return Degenerate(
-        code, Severity.FAIL, f"{fault.measured}: {amount}", fault.expected,
-        f"Likely causes: {causes}. {fault.next_step}", fault.causes, count, seen,
+        code, Severity.FAIL, f"{fault.measured}: {amount}", fault.expected, fault.next_step,
+        fault.causes, count, seen,
     )  # fmt: skip
