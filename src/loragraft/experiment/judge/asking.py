@@ -184,13 +184,13 @@ class _Waiting:
 
     def _ask_again(self, output: str, problem: str) -> None:
         said = neutralise(output[:LONGEST_SHOWN]).strip() or "(nothing)"
-        words = ", ".join(f'"{word}"' for word in self.ask.choices.words)
+        words = " or ".join(f'"{word}"' for word in self.ask.choices.words)
         self.messages = [
             *self.messages[:1],
             {"role": "assistant", "content": said},
             {"role": "user", "content": f"That is no verdict: {problem}. Write one JSON object and "
-             'nothing else: {"reasons": "one or two sentences", "verdict": ...}, the reasons '
-             f"first, and the verdict one of {words}."},
+             'nothing else: first "reasons", in one or two sentences of your own, then "verdict", '
+             f"which is {words}."},
         ]  # fmt: skip
 
 

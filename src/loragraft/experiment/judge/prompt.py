@@ -33,9 +33,12 @@ EVERYTHING_QUOTED = (
     "judged by what else it says."
 )
 _FORM = (
-    'Write one JSON object and nothing else: {{"reasons": "one or two sentences", "verdict": '
-    "{words}}}. First the reasons, then the verdict that follows from them."
+    'Write one JSON object with two texts and nothing else: first "reasons", which says in one or '
+    'two sentences of your own what decides, then "verdict", which follows from them and is '
+    "{words}."
 )
+"""Described and not shown: a small model copies an example of reasons as its own (SmolLM2-135M did
+so in 14 of 20 verdicts)."""
 
 _PAIR = {
     "answer": (
