@@ -97,7 +97,7 @@ def run(workspace: Path, server: OllamaStandIn, *words: str, code: int = 0) -> s
         check=False,
     )  # fmt: skip
     assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    return done.stdout if "--json" in words else done.stdout + done.stderr
 
 
 def samples(workspace: Path, arm: str) -> list[dict[str, Any]]:
@@ -124,8 +124,9 @@ def test_the_shipped_series_runs_whole(workspace: Path, server: OllamaStandIn) -
     assert "NaN" not in text
 
     server.requests.clear()
-    again = run(workspace, server, "experiment", "run", SERIES)
+    again = run(workspace, server, "experiment", "run", SERIES, "--json")
     assert not [path for _, path in server.requests if path in ("/api/chat", "/api/generate")]
-    assert "complete" in again
+    states = {arm["name"]: arm["state"] for arm in json.loads(again)["experiments"]}
+    assert states == {**dict.fromkeys(ARMS, "complete"), "cloud_eval_v1": "left out"}
     alone = run(workspace, server, "experiment", "run", SERIES, "--only", "rag_baseline_v1")
     assert "rag_baseline_0p5" in alone
