@@ -19,6 +19,7 @@ from loragraft.engine.batch.specs import LlamaSpec
 from loragraft.engine.llama import LlamaEngine
 from loragraft.engine.protocol import Message, Sampling
 from loragraft.errors import InputError, UnavailableError
+from tests.support.recurrent import build_mamba
 from tests.support.talking import QUESTIONS, SAYING
 
 GREEDY = Sampling(temperature=0, max_tokens=20)
@@ -186,6 +187,24 @@ def test_numbers_are_the_same_in_every_slot_and_company(engine: LlamaBatchEngine
     alone = logits(0, None)
     for slot, other in ((3, None), (0, prompt), (1, long), (2, prompt[:9])):
         assert np.array_equal(logits(slot, other), alone)
+
+
+def test_a_recurrent_model_keeps_conversations_apart_too(
+    engine: LlamaBatchEngine, tmp_path: Path
+) -> None:
+    """Its state cannot be cut shorter, only copied as a whole."""
+    file = build_mamba(engine.model.gguf, tmp_path / "mamba.gguf")
+    mamba = LlamaBatchEngine(open_model(file), context=CONTEXT, width=WIDTH, threads=1)
+    first = told(mamba.answers(many()))
+    assert len({fields["text"] for _, _, fields in first.values()}) > 10
+    assert mamba.load.shared_tokens > 0
+    for jobs in (many()[::-1], many()[4:9], many()[1:2]):
+        assert told(mamba.answers(jobs)) == {job.id: first[job.id] for job in jobs}
+    alone = LlamaEngine(mamba.model, context=CONTEXT, threads=1, literal=True)
+    greedy = many()[0]
+    assert alone.chat(greedy.messages, greedy.sampling).text == first["q0"][2]["text"]
+    alone.close()
+    mamba.close()
 
 
 def test_what_prompts_have_in_common_is_read_once(engine: LlamaBatchEngine) -> None:
