@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from loragraft.artifact.progress import Progress
+from loragraft.engine.batch.peak import forget_peak
 from loragraft.engine.batch.specs import EngineSpec
 from loragraft.errors import InputError
 from loragraft.experiment.config import SeriesConfig
@@ -170,6 +171,7 @@ def _answer(job: ArmJob) -> tuple[RunInfo, list[str]]:
         for part in arm.parts:
             _require_complete(job, part)
         if arm.asks:
+            forget_peak()
             job.progress.begin(f"{name}: opening the model", 0)
         engine = _open_engine(job, arm)
         if engine is not None:

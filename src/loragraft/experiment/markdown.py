@@ -91,10 +91,13 @@ def _spread(table: Table) -> Block:
 
 
 def _pairs(table: Table) -> Block:
+    """Return what verdicts rest on; all other pairs are in the JSON."""
+    main = {row.info.name for row in table.rows if row.info.tier == "main"}
     rows = [
         [pair.metric, pair.experiment, number(pair.value), number(pair.baseline_value),
          f"{pair.difference:+.3f}", str(pair.count), str(pair.excluded)]
         for pair in table.pairs
+        if pair.metric in main
     ]  # fmt: skip
     columns = ("metric", "experiment", "its mean", "baseline", "difference", "questions",
                "left out")  # fmt: skip

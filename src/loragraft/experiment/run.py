@@ -276,6 +276,8 @@ def require_complete_before(config: SeriesConfig) -> None:
     """
     for path in config.after:
         before = load_series(path)
+        if before.outputs.resolve() / before.series == config.outputs.resolve() / config.series:
+            raise InputError(f"{path} is the series {config.series} itself: it cannot be after it.")
         waiting = unfinished(before)
         if waiting:
             raise InputError(
