@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from loragraft.artifact.names import check_name
 from loragraft.engine.batch.specs import EngineSpec
@@ -178,6 +178,17 @@ class ScorePrompt(Settings):
         return self
 
 
+def _here_or_file(value: object) -> str:
+    return "file" if isinstance(value, str | Path) else "prompt"
+
+
+Scoring = Annotated[
+    Annotated[ScorePrompt, Tag("prompt")] | Annotated[FilePath, Tag("file")],
+    Discriminator(_here_or_file),
+]
+"""How a number is asked for: here, or in a file."""
+
+
 class Experiment(Settings):
     """One arm.
 
@@ -201,7 +212,7 @@ class Experiment(Settings):
     retrieval: bool = False
     stuffed: bool = False
     sampling: SamplingConfig | None = None
-    scoring: ScorePrompt | FilePath | None = None
+    scoring: Scoring | None = None
     average: tuple[ExperimentName, ...] = ()
     description: str = ""
     optional: bool = False

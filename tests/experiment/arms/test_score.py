@@ -217,6 +217,22 @@ def test_examples_come_from_train_by_the_seed_from_both_sides_in_turn(tmp_path: 
     assert [one.id for one in others] != [one.id for one in again]
 
 
+def test_a_prompt_that_is_none_is_refused_by_the_experiments_name(tmp_path: Path) -> None:
+    config = SeriesConfig.model_validate({
+        "series": "s", "baseline": "scorer", "data": {"files": ["x.jsonl"]},
+        "experiments": {"scorer": {"task": "score", "engine": {"kind": "llama", "model": "m"},
+                                   "scoring": str(tmp_path / "mine.yaml")}},
+    })  # fmt: skip
+    with pytest.raises(InputError, match=r"mine\.yaml cannot be read"):
+        open_arm(config, "scorer", Shared(config))
+    (tmp_path / "mine.yaml").write_text("template: 'no {end'")
+    with pytest.raises(InputError, match=r"experiments\.scorer\.scoring: The template"):
+        open_arm(config, "scorer", Shared(config))
+    (tmp_path / "mine.yaml").write_text("template: '{body}'\nshots: 3")
+    with pytest.raises(InputError, match=r"mine\.yaml, line 2: shots is no key"):
+        open_arm(config, "scorer", Shared(config))
+
+
 def test_examples_without_a_split_or_enough_records_are_refused(tmp_path: Path) -> None:
     config = series(tmp_path, 2, files=[str(tmp_path / "x.jsonl")])
     with pytest.raises(InputError, match="train part of a split"):

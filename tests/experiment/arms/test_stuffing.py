@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from loragraft.dataset.records import Qa
+from loragraft.experiment.arms.protocol import Question
 from loragraft.experiment.arms.qa import QaArm
 from loragraft.experiment.arms.retrieval import Retrieval
+from loragraft.experiment.arms.stuffing import stuffed
 from loragraft.experiment.config import RetrievalConfig, SamplingConfig
+from loragraft.experiment.records import PassageShown
+from loragraft.rag.records import Chunk, Passage
 from tests.support.answering import ScriptedBatch, ask
 from tests.support.small_index import make_document
 
 SAMPLING = SamplingConfig(max_tokens=16)
+
+
+SHOWN = PassageShown("P1", "c", "book", "Book", 0, 1, "x", 1.0, 1)
 
 
 def record(*evidence: str) -> Qa:
@@ -70,6 +78,32 @@ def test_no_room_for_the_smallest_piece_is_the_questions_fault(arm: QaArm) -> No
     (sample,) = ask(arm, [record("doc3")], ScriptedBatch(context=120))
     assert sample.status == "error"
     assert "has room" in sample.error
+
+
+def test_of_a_book_only_what_may_have_room_is_tried() -> None:
+    pages = [
+        Chunk(f"book:{n}", "book", "Book", (), n * 10, n * 10 + 9, "word " * 9, 100, "")
+        for n in range(9_000)
+    ]
+    tried: list[int] = []
+
+    class Library:
+        def document(self, doc_id: str) -> list[Chunk]:
+            del doc_id
+            return pages
+
+    def ask_about(passages: Sequence[Passage]) -> Question:
+        tried.append(passages[0].chunk.tokens)
+        fits = passages[0].chunk.tokens <= 700
+        return Question(record("book"), fault="" if fits else "No room.", shown=(SHOWN,))
+
+    found = stuffed(record("book#44000-44005"), Library(), ask_about, 1000)  # type: ignore[arg-type]
+    assert found.fault == ""
+    assert found.extra == {"documents_cut": True}
+    assert max(tried) <= 2100
+    (kept,) = found.retrieved
+    assert (kept.stop - kept.start + 1) // 10 == 7
+    assert kept.start <= 44000 < kept.stop
 
 
 def test_stuffing_is_part_of_the_identity(retrieval: RetrievalConfig, arm: QaArm) -> None:

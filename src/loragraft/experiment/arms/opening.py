@@ -15,6 +15,7 @@ from loragraft.experiment.config import (
     ClassifierSpec,
     EmbedderArm,
     Experiment,
+    SamplingConfig,
     ScorePrompt,
     SeriesConfig,
 )
@@ -138,10 +139,7 @@ def _asking(config: SeriesConfig, name: str, shared: Shared) -> Arm:
             perplexity="perplexity" in config.metrics.groups,
         )
     if experiment.task == "score":
-        from loragraft.experiment.arms.score import ScoreArm
-
-        prompt = score_prompt(experiment)
-        return ScoreArm(name, sampling, prompt, shared.examples(prompt.examples))
+        return _scoring(experiment, name, sampling, shared)
     if experiment.task == "reply":
         from loragraft.experiment.arms.reply import ReplyArm
 
@@ -150,6 +148,17 @@ def _asking(config: SeriesConfig, name: str, shared: Shared) -> Arm:
         f"experiments.{name}: pairs are compared by an embedder, not by a language model. Set "
         "engine.kind to embedder."
     )
+
+
+def _scoring(experiment: Experiment, name: str, sampling: SamplingConfig, shared: Shared) -> Arm:
+    """Return an arm that asks for a number."""
+    from loragraft.experiment.arms.score import ScoreArm
+
+    prompt = score_prompt(experiment)
+    try:
+        return ScoreArm(name, sampling, prompt, shared.examples(prompt.examples))
+    except InputError as error:
+        raise InputError(f"experiments.{name}.scoring: {error}") from None
 
 
 def score_prompt(experiment: Experiment) -> ScorePrompt:

@@ -74,7 +74,8 @@ class QaArm(AskingArm):
         if self._stuff:
             if not record.evidence:
                 return _without_evidence(record)
-            return stuffed(record, self._retrieval, self._asking(record, engine))
+            asking, context = self._asking(record, engine), chatting(engine).context
+            return stuffed(record, self._retrieval, asking, context)
         found = self._retrieval.find(record.question)
         shown = found[: self._retrieval.config.passages]
         question = self._asking(record, engine)(shown)

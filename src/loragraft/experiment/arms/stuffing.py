@@ -7,7 +7,7 @@ chunks around its evidence as fit, and the sample says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from loragraft.dataset.records import Evidence, Qa, parse_evidence
@@ -19,16 +19,21 @@ from loragraft.rag.records import Chunk, Passage
 CUT = "documents_cut"
 """In a sample's ``extra``: whether documents were cut to the surroundings of the evidence."""
 
+DENSEST = 2
+"""A model's tokenizer makes no less than half of the embedder's tokens of a text: documents far
+longer than a context are cut before anything is counted."""
+
 Ask = Callable[[Sequence[Passage]], Question]
 
 
-def stuffed(record: Qa, retrieval: Retrieval, ask: Ask) -> Question:
+def stuffed(record: Qa, retrieval: Retrieval, ask: Ask, context: int) -> Question:
     """Make a question of a record and the documents of its evidence.
 
     Args:
         record: With evidence.
         retrieval: Whose index holds the documents.
         ask: Makes a question of passages.
+        context: Tokens that a prompt and its answer may have.
     """
     places = _by_document(record)
     documents = {name: retrieval.document(name) for name in places}
@@ -48,7 +53,18 @@ def stuffed(record: Qa, retrieval: Retrieval, ask: Ask) -> Question:
         found = tuple(map(retrieved_of, passages))
         return replace(question, retrieved=found, extra={CUT: count < most})
 
-    return _longest(attempt, most, len(documents))
+    return _longest(attempt, _at_most(documents.values(), context * DENSEST), len(documents))
+
+
+def _at_most(documents: Collection[Sequence[Chunk]], tokens: int) -> int:
+    """Return how many chunks of each document may have room, roughly; at least one."""
+    most = max(len(chunks) for chunks in documents)
+    total = 0
+    for count in range(most):
+        total += sum(chunks[count].tokens for chunks in documents if count < len(chunks))
+        if total > tokens:
+            return count + 1
+    return most
 
 
 def _longest(attempt: Callable[[int], Question], most: int, documents: int) -> Question:
