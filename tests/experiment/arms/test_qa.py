@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from loragraft.dataset.records import Qa, Reply
+from loragraft.embedding.static import StaticEmbedder
 from loragraft.engine.batch.protocol import Answer
 from loragraft.engine.protocol import Sampling
 from loragraft.errors import InputError
@@ -17,9 +18,13 @@ from loragraft.experiment.arms.reply import ReplyArm
 from loragraft.experiment.arms.retrieval import DEPTH, Retrieval
 from loragraft.experiment.config import RetrievalConfig, SamplingConfig
 from loragraft.rag.answering.answer import ask as ask_in_chat
+from loragraft.rag.index.build import build_index
+from loragraft.rag.index.options import BuildOptions
+from loragraft.rag.search.lexical import LEXICAL, write_lexical
 from loragraft.rag.searching import Search, SearchRequest
 from tests.support.answering import Blind, ScriptedBatch, ask, reply
 from tests.support.passages import Scripted
+from tests.support.small_index import make_documents, splitter
 
 SAMPLING = SamplingConfig(max_tokens=64, system="Be kind.", stop=("END",))
 
@@ -211,6 +216,22 @@ def test_the_identity_changes_with_the_search_and_the_index(
     assert plain["index"]["files"]
     assert plain != identity(RetrievalConfig(index=index, passages=4))
     assert plain != identity(RetrievalConfig(index=index, passages=3, mode="lexical"))
+
+
+def test_an_index_that_is_built_anew_from_the_same_documents_is_the_same(
+    tmp_path: Path, static: StaticEmbedder
+) -> None:
+    def build(count: int) -> dict[str, Any]:
+        options = BuildOptions(parts={LEXICAL: write_lexical})
+        build_index(tmp_path, make_documents(count), static, splitter(static), options=options,
+                    replace=True)  # fmt: skip
+        return Retrieval(RetrievalConfig(index=tmp_path)).identity
+
+    first = build(4)
+    assert set(first["files"]) >= {"chunks", "vectors"}
+    assert any(name.startswith(f"{LEXICAL}/") for name in first["files"])
+    assert build(4) == first
+    assert build(5) != first
 
 
 def test_thinking_is_kept_apart() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from loragraft.artifact.closing import Closing
 from loragraft.experiment.config import RetrievalConfig
 from loragraft.experiment.records import PassageShown, Retrieved
-from loragraft.rag.index.layout import read_info
+from loragraft.rag.index.layout import IndexInfo, read_info
 
 if TYPE_CHECKING:
     from loragraft.embedding.protocol import Embedder
@@ -78,7 +78,7 @@ class Retrieval(Closing):
         """
         config, info = self.config, read_info(self.config.index)
         return {
-            "files": {file.name: file.sha256 for file in info.all_files},
+            "files": _contents(info),
             "embedder": dict(info.identity),
             "chunking": dict(info.chunking),
             "passages": config.passages,
@@ -104,6 +104,15 @@ class Retrieval(Closing):
         """Keep each chunk once, however many questions find it."""
         chunk = self._chunks.setdefault(passage.chunk.chunk_id, passage.chunk)
         return replace(passage, chunk=chunk)
+
+
+def _contents(info: IndexInfo) -> dict[str, str]:
+    """Return what an index's files hold, by their roles: their names count rebuilds."""
+    found = {role: file.sha256 for role, file in info.files.items()}
+    for part, files in info.parts.items():
+        inside = {f"{part}/{file.name.partition('/')[2]}": file.sha256 for file in files}
+        found.update(inside)
+    return found
 
 
 def retrieved_of(passage: Passage) -> Retrieved:
