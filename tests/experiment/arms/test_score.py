@@ -85,6 +85,14 @@ def test_plain_examples_stand_before_the_question() -> None:
     )
 
 
+def test_no_question_is_shown_its_own_number() -> None:
+    arm = ScoreArm("s", SAMPLING, PLAIN, [RECORDS[0], RECORDS[1]])
+    (sample,) = ask(arm, RECORDS[:1], ScriptedBatch("1"))
+    assert plain_text(sample.messages) == (
+        "Rule: No ads.\nBody: Nice cat.\nAnswer: 0\n\nRule: No ads.\nBody: Buy!\nAnswer:"
+    )
+
+
 def test_probabilities_weigh_the_choices() -> None:
     likely = {"Yes": math.log(0.3), "No": math.log(0.1)}
     engine = ScriptedBatch(likely=likely)

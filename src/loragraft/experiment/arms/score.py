@@ -150,7 +150,8 @@ class ScoreArm(AskingArm):
     def _messages(self, record: Score, engine: BatchEngine | None) -> tuple[Message, ...]:
         """Return the prompt: turns of a conversation, or one plain text."""
         asked = self._filled(record, engine)
-        shown = [(self._filled(one, engine), f"{one.label:g}") for one in self._examples]
+        others = [one for one in self._examples if one.id != record.id]
+        shown = [(self._filled(one, engine), f"{one.label:g}") for one in others]
         if not self._prompt.chat:
             parts = [f"{text.rstrip()} {number}" for text, number in shown]
             system = [] if self._prompt.system is None else [self._prompt.system]
