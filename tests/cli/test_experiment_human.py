@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from loragraft.artifact.jsonl import write_jsonl
 from loragraft.cli.main import main
+from loragraft.experiment.key import digest
 from loragraft.experiment.reading import sample_json
 from tests.support.judging import sample
 
@@ -28,8 +29,9 @@ def config(tmp_path: Path) -> Path:
     for name in ("base", "tuned"):
         folder = tmp_path / "outputs" / "small" / name
         folder.mkdir(parents=True)
-        rows = [sample_json(sample(name, f"q{n}", f"=It is {name[n:]}")) for n in range(4)]
-        write_jsonl(folder / "samples.jsonl", rows)
+        samples = [sample(name, task["id"], f"=It is {name[n:]}", record=digest(task))
+                   for n, task in enumerate(tasks)]  # fmt: skip
+        write_jsonl(folder / "samples.jsonl", map(sample_json, samples))
     values = {
         "series": "small", "data": {"files": ["tasks.jsonl"]}, "outputs": "outputs",
         "experiments": {name: {"engine": ENGINE} for name in ("base", "tuned", "third")},

@@ -73,23 +73,16 @@ def _check_options(
 
 @contextmanager
 def _open_tier(config: SeriesConfig, *, wants_gold: bool) -> Iterator[Tier]:
-    from loragraft.experiment.arm_run import folder_of
     from loragraft.experiment.human.tier import Tier
+    from loragraft.experiment.judged import samples_of
     from loragraft.experiment.questions import QuestionFile
-    from loragraft.experiment.store import read_samples
 
-    questions: list[QuestionFile] = []  # read when they are first wanted, and once
-
-    def records_of(task: Any) -> Sequence[Any]:  # noqa: ANN401 - TaskKind
-        if not questions:
-            questions.append(QuestionFile(config))
-        return questions[0].of(task).records
-
+    file = QuestionFile(config)
     with _gold(config, wanted=wants_gold) as gold_of:
         yield Tier(
             config,
-            records_of,
-            lambda name: read_samples(folder_of(config, name)).values(),
+            lambda task: file.of(task).records,
+            lambda name: samples_of(config, file, name),
             gold_of,
         )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from loragraft.dataset.records import TaskRecord
 from loragraft.errors import InputError
-from loragraft.experiment.config import SeriesConfig
+from loragraft.experiment.config import SeriesConfig, TaskKind
 from loragraft.experiment.human.blind import FOLDER, Exported, export_pairs
 from loragraft.experiment.human.ratings import (
     Export,
@@ -45,7 +45,7 @@ class Tier:
     """
 
     config: SeriesConfig
-    records_of: Callable[[str], Sequence[TaskRecord]]
+    records_of: Callable[[TaskKind], Sequence[TaskRecord]]
     samples_of: SamplesOf
     gold_of: GoldOf | None = None
 
