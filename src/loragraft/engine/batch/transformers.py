@@ -16,9 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from loragraft.artifact.space import require_memory
-from loragraft.engine.answer_text import begins_thinking, tags_of
 from loragraft.engine.batch.peak import peak_memory
-from loragraft.engine.batch.plain import plain_text
 from loragraft.engine.batch.protocol import (
     Answer,
     Continuations,
@@ -27,10 +25,10 @@ from loragraft.engine.batch.protocol import (
     LogProbs,
     Meter,
 )
+from loragraft.engine.batch.transformers_prompts import ConversationTokens
 from loragraft.engine.batch.transformers_rows import Asked, Row, repeats_together
-from loragraft.engine.conversation import Literals, between_marks
+from loragraft.engine.conversation import Literals
 from loragraft.engine.protocol import Message
-from loragraft.engine.sampling import check_sampling
 from loragraft.engine.transformers import Reader, TransformersEngine
 from loragraft.errors import InputError, LoragraftError, OutOfMemoryError
 
@@ -81,6 +79,7 @@ class TransformersBatchEngine:
         """
         _check_counts(width=width, context=1 if context is None else context)
         self._solo = TransformersEngine(model, tokenizer, template=template, name=name)
+        self._tokens = ConversationTokens(self._solo)
         self._asked_width, self._known = width, dict(identity or {})
         if context is not None:
             self._solo.context = context
@@ -120,11 +119,10 @@ class TransformersBatchEngine:
         )
         return 1
 
-    @cached_property
+    @property
     def literals(self) -> Literals:
         """What finds control tokens' texts in messages: there they stay texts."""
-        added = self._solo.tokenizer.added_tokens_decoder.values()
-        return Literals(token.content for token in added if token.special)
+        return self._tokens.literals
 
     def identity(self) -> dict[str, Any]:
         """Return what decides an answer: files, types, width and versions."""
@@ -142,6 +140,7 @@ class TransformersBatchEngine:
             "torch": str(torch.__version__),
             "transformers": str(transformers.__version__),
             "template": hashlib.sha256(template).hexdigest(),
+            "context": self.context,
             "ends": sorted(self._solo.ends),
         }
 
@@ -160,27 +159,17 @@ class TransformersBatchEngine:
             TemplateError: As :meth:`render`.
             InputError: If a plain prompt stands among turns.
         """
-        plain = plain_text(messages)
-        if plain is not None:
-            return self._literal(plain, special=True)
-        marked, marks = self.literals.replace(messages)
-        ids: list[int] = []
-        for part, literal in between_marks(self.render(marked, think=think), marks):
-            ids += self._literal(part) if literal else self._solo.tokenize(part)
-        return ids
-
-    def _literal(self, text: str, *, special: bool = False) -> list[int]:
-        """Return a text's tokens, those of control tokens' texts too as of plain text."""
-        found = self._solo.tokenizer(text, add_special_tokens=special, split_special_tokens=True)
-        return [int(token) for token in found["input_ids"]]
+        return self._tokens.prompt(messages, think=think)
 
     def answers(self, jobs: Sequence[Job]) -> Iterator[Answer]:
         """Yield each job's answer as it is ready; see the protocol.
 
         Raises:
+            InputError: If two jobs have one id.
             OutOfMemoryError: If a batch does not fit into memory.
             KeyboardInterrupt: If the user interrupts.
         """
+        _check_ids([job.id for job in jobs])
         waiting: dict[int, list[Asked]] = {}
         for job in jobs:
             asked = self._ask(job)
@@ -198,33 +187,9 @@ class TransformersBatchEngine:
     def _ask(self, job: Job) -> Asked | Answer:
         """Return a job with its prompt, or the answer that there can be none."""
         try:
-            ids = self._fitting(job.messages, job.think, 1)
-            check_sampling(job.sampling)
-            tags = tags_of(self._solo.template or "")
-            chat = tags is not None and plain_text(job.messages) is None
-            begun = chat and begins_thinking(self.render(job.messages, think=job.think), tags)
+            return self._tokens.ask(job)
         except LoragraftError as error:
             return Answer(job.id, "error", None, str(error))
-        return Asked(job, ids, begun)
-
-    def _fitting(
-        self, messages: Sequence[Message], think: bool | None, room: int
-    ) -> tuple[int, ...]:
-        """Return a prompt's ids.
-
-        Raises:
-            InputError: If there are none, or no room for an answer is left.
-        """
-        ids = tuple(self.prompt_ids(messages, think=think))
-        if not ids:
-            raise InputError("The conversation is an empty text to the model.")
-        if len(ids) + room > self.context:
-            raise InputError(
-                f"The conversation has {len(ids)} tokens, and {self.name} has a context of "
-                f"{self.context}. Give fewer or shorter passages, or take a model with a longer "
-                "context."
-            )
-        return ids
 
     def _together(self, capacity: int, asked: Iterable[Asked]) -> Iterator[Answer]:
         from loragraft.engine.batch.transformers_slots import Slots
@@ -291,8 +256,10 @@ class TransformersBatchEngine:
         A text's tokens are those of the text alone, put behind the conversation's.
 
         Raises:
+            InputError: If two have one id.
             OutOfMemoryError: If one does not fit into memory.
         """
+        _check_ids([one.id for one in wanted])
         for one in wanted:
             began = time.perf_counter()
             with _memory_explained(1):
@@ -301,12 +268,12 @@ class TransformersBatchEngine:
             yield found
 
     def _continue(self, wanted: Continuations) -> LogProbs:
-        texts = [self._literal(text) for text in wanted.texts]
+        texts = [self._tokens.text(text) for text in wanted.texts]
         try:
             if not all(texts):
                 raise InputError("A text whose probability is wanted has no tokens. Give some.")
             longest = max(map(len, texts), default=0)
-            ids = self._fitting(wanted.messages, wanted.think, longest)
+            ids = self._tokens.fitting(wanted.messages, wanted.think, longest)
         except LoragraftError as error:
             return LogProbs(wanted.id, "error", error=str(error))
         rows: dict[tuple[int, ...], NDArray[np.float32]] = {}
@@ -357,6 +324,11 @@ class _LastRead:
         self._ids, self._prompt = ids, read_prompt(self._engine, ids)
         self._meter.add(prompt=len(ids), seconds=time.perf_counter() - began)
         return self._prompt
+
+
+def _check_ids(ids: Sequence[str]) -> None:
+    if len(set(ids)) < len(ids):
+        raise InputError("Two jobs have the same id; each needs one of its own.")
 
 
 def _check_counts(**counts: int) -> None:
