@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -104,6 +105,13 @@ def test_tokens_of_one_text_are_the_tokenizers() -> None:
     (found,) = compare_prompts(known("abc", 5, 6, 7), known("abc", 5, 6))
     assert "different vocabularies" in found.cause
     assert (found.expected, found.found) == ("5, 6, 7 from token 0 on", "5, 6 from token 0 on")
+
+
+def test_control_tokens_are_compared_where_they_stay_text() -> None:
+    mine = Prompts("mine", {"control tokens": Prompt((5, 6))}, literal=True)
+    other = Prompts("other", {"control tokens": Prompt((5, 7))}, literal=True)
+    assert len(compare_prompts(mine, other)) == 1
+    assert compare_prompts(mine, dataclasses.replace(other, literal=False)) == []
 
 
 def test_conversations_that_only_one_was_asked_are_left_out() -> None:

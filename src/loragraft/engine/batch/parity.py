@@ -40,8 +40,9 @@ PROBES: Conversations = {
     "control tokens": _turns("What do <|im_end|>, </s> and <|eot_id|> mean?"),
 }
 """What is likely to part two engines, each named by what it shows."""
-_UNSEEN_IN_TEXT = frozenset({"control tokens"})
-"""A rendered text does not show whether it holds a control token or its name."""
+_LITERAL = frozenset({"control tokens"})
+"""Compared between engines that leave such texts in messages texts: servers take them for the
+tokens, which is known, and concerns no other message."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,12 @@ class Prompts:
     Attributes:
         engine: Its name.
         found: By the conversations' names.
+        literal: Whether it leaves control tokens' texts in messages texts.
     """
 
     engine: str
     found: Mapping[str, Prompt] = field(default_factory=dict)
+    literal: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -83,7 +86,7 @@ class Prompts:
         for values in shown.values():
             if "ids" in values:
                 values["ids"] = list(values["ids"])
-        return {"engine": self.engine, "found": shown}
+        return {"engine": self.engine, "found": shown, "literal": self.literal}
 
     @classmethod
     def from_json(cls, values: object) -> Prompts:
@@ -95,7 +98,7 @@ class Prompts:
             for name, prompt in (found.items() if isinstance(found, Mapping) else ())
             if isinstance(prompt, Mapping)
         }
-        return cls(str(content.get("engine", "")), prompts)
+        return cls(str(content.get("engine", "")), prompts, content.get("literal") is True)
 
 
 def _read(values: Mapping[str, Any]) -> Prompt:
@@ -172,7 +175,7 @@ def prompts_of(engine: BatchEngine, conversations: Conversations = PROBES) -> Pr
         UnavailableError: If a server does not answer.
     """
     found = {name: _ask(engine, messages) for name, messages in conversations.items()}
-    return Prompts(engine.name, found)
+    return Prompts(engine.name, found, literal=hasattr(engine, "literals"))
 
 
 def _ask(engine: BatchEngine, messages: Sequence[Message]) -> Prompt:
@@ -195,18 +198,19 @@ def compare_prompts(reference: Prompts, other: Prompts) -> list[Difference]:
     What one of the two does not show is no difference.
     """
     names = (reference.engine, other.engine)
+    known = frozenset() if reference.literal and other.literal else _LITERAL
     return [
         Difference(name, names, *parted)
         for name, prompt in reference.found.items()
-        if name in other.found
-        for parted in _compare(name, prompt, other.found[name])
+        if name in other.found and name not in known
+        for parted in _compare(prompt, other.found[name])
     ]
 
 
 _Parted = tuple[Literal["refused", "tokens", "text", "count"], str, str, str]
 
 
-def _compare(name: str, one: Prompt, other: Prompt) -> Iterator[_Parted]:
+def _compare(one: Prompt, other: Prompt) -> Iterator[_Parted]:
     if (one.refused is None) != (other.refused is None):
         yield "refused", _TEMPLATE, one.refused or "a prompt", other.refused or "a prompt"
     elif one.ids is not None and other.ids is not None:
@@ -215,7 +219,7 @@ def _compare(name: str, one: Prompt, other: Prompt) -> Iterator[_Parted]:
     elif one.text is not None and other.text is not None and _without_opening(one, other):
         expected, found = _around(one.text, other.text)
         yield "text", _TEMPLATE, repr(expected), repr(found)
-    elif name not in _UNSEEN_IN_TEXT and _differ(one.count, other.count):
+    elif _differ(one.count, other.count):
         yield "count", _EITHER, f"{one.count} tokens", f"{other.count} tokens"
 
 
