@@ -14,6 +14,7 @@ import pytest
 
 from loragraft.checkpoint.bundle import open_model
 from loragraft.engine.batch.llama import LlamaBatchEngine, open_llama
+from loragraft.engine.batch.llama_slots import LlamaSlots
 from loragraft.engine.batch.protocol import Answer, Job
 from loragraft.engine.batch.specs import LlamaSpec
 from loragraft.engine.llama import LlamaEngine
@@ -205,6 +206,27 @@ def test_a_recurrent_model_keeps_conversations_apart_too(
     assert alone.chat(greedy.messages, greedy.sampling).text == first["q0"][2]["text"]
     alone.close()
     mamba.close()
+
+
+def test_where_rows_of_a_batch_differ_only_one_is_used(
+    engine: LlamaBatchEngine, whole: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As kernels may round in the last rows of a batch."""
+    assert engine._slots.rows_agree()
+    assert not engine.notes
+    step = LlamaSlots.step
+
+    def uneven(self: LlamaSlots, rows: Sequence[tuple[int, int] | None]) -> Any:  # noqa: ANN401
+        logits = step(self, rows)
+        logits[1:] *= 1.5
+        return logits
+
+    monkeypatch.setattr(LlamaSlots, "step", uneven)
+    careful = LlamaBatchEngine(engine.model, context=CONTEXT, width=WIDTH, threads=1)
+    (note,) = careful.notes
+    assert "one at a time" in note
+    assert told(careful.answers(many()[::2])) == {job.id: whole[job.id] for job in many()[::2]}
+    careful.close()
 
 
 def test_what_prompts_have_in_common_is_read_once(engine: LlamaBatchEngine) -> None:

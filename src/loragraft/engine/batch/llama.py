@@ -33,6 +33,11 @@ from loragraft.engine.llama_model import LlamaModel
 from loragraft.engine.protocol import Finish
 from loragraft.errors import InputError, LoragraftError, UnavailableError
 
+_ALONE = (
+    "On this machine a conversation's place in a batch of {width} changes its numbers, so that "
+    "conversations are answered one at a time. A width of 1 is faster here; others may be."
+)
+
 
 @dataclass
 class _Waiting:
@@ -104,6 +109,7 @@ class LlamaBatchEngine(LlamaEngine):
         super().__init__(
             model, context=context, threads=threads, literal=True, gpu_layers=gpu_layers
         )
+        self._live = self._usable_slots()
 
     def _load(self, threads: int, gpu_layers: int) -> LlamaModel:
         path = self.model.gguf
@@ -120,6 +126,16 @@ class LlamaBatchEngine(LlamaEngine):
         )
         self._gpu_layers = gpu_layers
         return self._slots
+
+    def _usable_slots(self) -> int:
+        try:
+            alike = self._slots.rows_agree()
+        except BaseException:
+            self.close()
+            raise
+        if not alike:
+            self.notes += (_ALONE.format(width=self.width),)
+        return self.width if alike else 1
 
     @property
     def load(self) -> Load:
@@ -191,11 +207,12 @@ class LlamaBatchEngine(LlamaEngine):
 
     def _answer_all(self, waiting: list[_Waiting]) -> Iterator[Answer]:
         writing: list[_Writing | None] = [None] * self.width
+        usable = range(self._live)
         reader = PromptReader(self._slots)
         waiting.reverse()
         try:
             while waiting or any(writing):
-                for slot in range(self.width):
+                for slot in usable:
                     while writing[slot] is None and waiting:
                         begun = self._begin(slot, waiting.pop(), reader)
                         if isinstance(begun, Answer):

@@ -128,6 +128,20 @@ class LlamaSlots(LlamaModel):
             logits: NDArray[np.float32] = np.ctypeslib.as_array(pointer, shape).copy()
         return logits
 
+    def rows_agree(self) -> bool:
+        """Whether this machine's kernels give every row of a batch the same numbers.
+
+        All sequences read the same tokens; their logits have to be the same to the last bit.
+        """
+        self.forget_all()
+        self.read_part(0, [IDLE] * 2, 0)
+        state = self.keep(0)
+        for slot in range(1, self.width):
+            self.restore(slot, state)
+        logits = self.step([(IDLE, 2)] * self.width)
+        self.forget_all()
+        return bool((logits.view("u4") == logits[0].view("u4")).all())  # NaN is NaN here
+
     def forget(self, slot: int) -> None:
         """Empty a sequence."""
         with self._open():
