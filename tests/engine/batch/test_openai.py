@@ -360,6 +360,11 @@ def test_what_it_costs(server: ChatServer) -> None:
     server.answer = lambda body: Said("Yes.", prompt_tokens=1000, tokens=50)
     engine = opened(server, input_price=2.0, output_price=8.0)
     assert all_of(engine, job(1))["q1"].cost == pytest.approx(0.0024)
+    server.faults.extend([Fault("filter")])  # which costs as well
+    assert all_of(engine, job(1))["q1"].cost == pytest.approx(0.0048)
+    server.faults.extend([Fault("filter"), Fault("status", 500), Fault("status", 500)])
+    lost = all_of(engine, job(1))["q1"]
+    assert (lost.status, lost.cost) == ("error", pytest.approx(0.0024))
     server.answer = lambda body: Said("Yes.", tokens=None)
     answer = all_of(engine, job(1))["q1"]
     assert (answer.cost, answer.status) == (None, "ok")

@@ -9,7 +9,7 @@ from typing import Any
 from loragraft.engine.batch.anthropic_pieces import finish_of, take_event
 from loragraft.engine.batch.endpoint import Endpoint, RefusedError
 from loragraft.engine.batch.failing import FailedError
-from loragraft.engine.batch.heard import Heard, cost_of, metered, missing, refuse_cut
+from loragraft.engine.batch.heard import Heard, Spent, cost_of, metered, refuse_cut
 from loragraft.engine.batch.keys import check_url, read_key
 from loragraft.engine.batch.plain import plain_text
 from loragraft.engine.batch.protocol import Answer, Job, Load, Meter
@@ -61,7 +61,7 @@ class AnthropicBatchEngine:
             silence=spec.timeout,
             connections=spec.concurrency,
         )
-        self._meter = Meter()
+        self._meter, self._spent = Meter(), Spent()
 
     @property
     def name(self) -> str:
@@ -95,19 +95,16 @@ class AnthropicBatchEngine:
         """Yield answers, as :meth:`loragraft.engine.batch.protocol.BatchEngine.answers` says."""
         for job in jobs:
             _check(job, self._spec.model)
-        yield from metered(self._meter, self._requests.run(jobs, self._answer, missing))
+        self._spent = Spent()
+        running = self._requests.run(jobs, self._answer, self._spent.missing)
+        yield from metered(self._meter, running)
 
     def _answer(self, job: Job, attempt: int, stop: threading.Event) -> Answer:
         heard = self._ask(job, stop)
-        cost = cost_of(
-            heard.prompt_tokens, heard.tokens, self._spec.input_price, self._spec.output_price
-        )
-        try:
-            finish = finish_of(heard, self._place)
-            refuse_cut(self._place.url, job.messages, heard.prompt_tokens)
-        except FailedError as failed:
-            failed.cost = cost
-            raise
+        prices = self._spec.input_price, self._spec.output_price
+        cost = self._spent.add(job, cost_of(heard.prompt_tokens, heard.tokens, *prices))
+        finish = finish_of(heard, self._place)
+        refuse_cut(self._place.url, job.messages, heard.prompt_tokens)
         reply = heard.reply(finish, job.sampling.stop)
         return Answer(job.id, "ok", reply, attempts=attempt, cost=cost)
 

@@ -20,7 +20,6 @@ class FailedError(Exception):
         limited: Whether the server only wants fewer requests; that is no fault of this one.
         after: Seconds for which the server asks.
         ends: Raised in place of the status once no attempt is left: nothing can be answered.
-        cost: US dollars that it took all the same.
     """
 
     status: AnswerStatus
@@ -29,4 +28,3 @@ class FailedError(Exception):
     limited: bool = False
     after: float | None = None
     ends: LoragraftError | None = None
-    cost: float | None = None

@@ -129,9 +129,23 @@ def cost_of(
     return (prompt * input_price + written * output_price) / PER
 
 
-def missing(job: Job, failed: FailedError, attempts: int) -> Answer:
-    """Return what stands in the place of an answer that failed finally."""
-    return Answer(job.id, failed.status, None, failed.words, attempts, failed.cost)
+class Spent:
+    """What the attempts at each question of one call have cost together."""
+
+    def __init__(self) -> None:
+        """Begin at nothing."""
+        self._dollars: dict[str, float] = {}
+
+    def add(self, job: Job, cost: float | None) -> float | None:
+        """Add an attempt, where its cost is known; return the sum so far."""
+        if cost is not None:  # a job is tried by one thread at a time
+            self._dollars[job.id] = self._dollars.get(job.id, 0.0) + cost
+        return self._dollars.get(job.id)
+
+    def missing(self, job: Job, failed: FailedError, attempts: int) -> Answer:
+        """Return what stands in the place of an answer that failed finally."""
+        cost = self._dollars.get(job.id)
+        return Answer(job.id, failed.status, None, failed.words, attempts, cost)
 
 
 def metered(meter: Meter, answers: Generator[Answer, None, None]) -> Iterator[Answer]:

@@ -13,7 +13,7 @@ from unicodedata import normalize
 
 from loragraft.engine.batch.choices import Candidate, sums_of
 from loragraft.engine.batch.failing import FailedError
-from loragraft.engine.batch.heard import Heard, metered, missing, refuse_cut, seed_of
+from loragraft.engine.batch.heard import Heard, Spent, metered, refuse_cut, seed_of
 from loragraft.engine.batch.ollama_tokens import OllamaTokens, open_tokens
 from loragraft.engine.batch.protocol import Answer, Continuations, Job, Load, LogProbs, Meter
 from loragraft.engine.batch.refusals import count_of, text_of
@@ -138,7 +138,7 @@ class OllamaBatchEngine:
 
     def answers(self, jobs: Sequence[Job]) -> Iterator[Answer]:
         """Yield answers, as :meth:`loragraft.engine.batch.protocol.BatchEngine.answers` says."""
-        yield from metered(self._meter, self._requests.run(jobs, self._answer, missing))
+        yield from metered(self._meter, self._requests.run(jobs, self._answer, Spent().missing))
 
     def _answer(self, job: Job, attempt: int, stop: threading.Event) -> Answer:
         with _explained():

@@ -9,7 +9,7 @@ from typing import Any
 from loragraft.engine.batch.choices import Candidate, sums_of
 from loragraft.engine.batch.endpoint import Endpoint, RefusedError
 from loragraft.engine.batch.failing import FailedError
-from loragraft.engine.batch.heard import Heard, cost_of, metered, missing, refuse_cut
+from loragraft.engine.batch.heard import Heard, Spent, cost_of, metered, refuse_cut
 from loragraft.engine.batch.keys import check_url, read_key
 from loragraft.engine.batch.openai_body import Wishes
 from loragraft.engine.batch.openai_pieces import finish_of, take_piece
@@ -58,7 +58,7 @@ class OpenAiBatchEngine:
             silence=spec.timeout,
             connections=spec.concurrency,
         )
-        self._meter = Meter()
+        self._meter, self._spent = Meter(), Spent()
 
     @property
     def name(self) -> str:
@@ -86,21 +86,18 @@ class OpenAiBatchEngine:
 
     def answers(self, jobs: Sequence[Job]) -> Iterator[Answer]:
         """Yield answers, as :meth:`loragraft.engine.batch.protocol.BatchEngine.answers` says."""
-        yield from metered(self._meter, self._requests.run(jobs, self._answer, missing))
+        self._spent = Spent()
+        running = self._requests.run(jobs, self._answer, self._spent.missing)
+        yield from metered(self._meter, running)
 
     def _answer(self, job: Job, attempt: int, stop: threading.Event) -> Answer:
         heard = self._ask(
             lambda: self._wishes.body(job.messages, job.sampling, job.think, job.schema), stop
         )
-        cost = cost_of(
-            heard.prompt_tokens, heard.tokens, self._spec.input_price, self._spec.output_price
-        )
-        try:
-            finish = finish_of(heard, self._place)
-            refuse_cut(self._place.url, job.messages, heard.prompt_tokens)
-        except FailedError as failed:
-            failed.cost = cost
-            raise
+        prices = self._spec.input_price, self._spec.output_price
+        cost = self._spent.add(job, cost_of(heard.prompt_tokens, heard.tokens, *prices))
+        finish = finish_of(heard, self._place)
+        refuse_cut(self._place.url, job.messages, heard.prompt_tokens)
         reply = heard.reply(finish, job.sampling.stop)
         return Answer(job.id, "ok", reply, attempts=attempt, cost=cost)
 
