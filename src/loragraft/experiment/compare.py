@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from loragraft.errors import InputError
+from loragraft.experiment.key import digest
 from loragraft.experiment.run_info import RunInfo
 
 
@@ -50,10 +51,7 @@ def _split(source: Mapping[str, Any]) -> str:
 
 
 def _index(info: RunInfo) -> str:
-    """Return the hash of the index that a run searched; empty where it searched none."""
-    fact = info.facts.get("index")
-    files = fact.get("files") if isinstance(fact, Mapping) and info.retrieves else None
-    if not isinstance(files, Mapping):
-        return ""
-    hashes = [file[-1] for file in files.values() if isinstance(file, list) and file]
-    return str(hashes[0]) if hashes else ""
+    """Return a digest of what the index holds that a run searched; empty where it searched none."""
+    arm = info.inputs.get("arm")
+    index = arm.get("index") if isinstance(arm, Mapping) and info.retrieves else None
+    return digest(index.get("files")) if isinstance(index, Mapping) else ""

@@ -18,9 +18,9 @@ from loragraft.checkpoint.resolve import existing_path, looks_like_repository
 from loragraft.dataset.split.manifest import manifest_path
 from loragraft.engine.batch.specs import LlamaSpec, OllamaSpec, TransformersSpec
 from loragraft.errors import LoragraftError
-from loragraft.experiment.config import ClassifierSpec, EmbedderArm, SeriesConfig
+from loragraft.experiment.config import ClassifierSpec, EmbedderArm, RetrievalConfig, SeriesConfig
 from loragraft.experiment.key import digest
-from loragraft.rag.index.layout import INDEX_NAME, read_info
+from loragraft.rag.index.layout import read_info
 from loragraft.settings import read_settings
 
 CHECKPOINT = (".safetensors", ".json", ".jinja", ".model", ".txt", ".bin", ".gguf")
@@ -36,9 +36,10 @@ def facts_of(config: SeriesConfig, name: str) -> Facts:
     """Return what the inputs of an experiment are now, by part; what is not there is None."""
     experiment = config.experiments[name]
     parts = _engine_parts(experiment.engine)
-    if config.retrieval is not None and (experiment.retrieval or experiment.stuffed):
-        index = config.retrieval.index
-        parts["index"] = lambda: _files([index / INDEX_NAME])
+    retrieval = config.retrieval
+    if retrieval is not None and (experiment.retrieval or experiment.stuffed):
+        index = retrieval.index
+        parts["index"] = lambda: {"contents": _contents(retrieval)}
         parts["corpus"] = lambda: _corpus(index)
     if config.data.tag is not None and experiment.task in ("score", "embedding"):
         manifest = manifest_path(config.data.splits, config.data.tag)
@@ -109,6 +110,13 @@ def _revision(name: str) -> Any:  # noqa: ANN401
     if reference.is_file():
         return {"revision": reference.read_text(encoding="ascii").strip()}
     return {"revision": revision} if (folder / "snapshots" / revision).is_dir() else None
+
+
+def _contents(config: RetrievalConfig) -> Any:  # noqa: ANN401
+    """Return hashes of what an index holds: one built again of the same documents is the same."""
+    from loragraft.experiment.arms.retrieval import Retrieval
+
+    return Retrieval(config).identity()["files"]
 
 
 def _tag(spec: OllamaSpec) -> Any:  # noqa: ANN401
