@@ -88,6 +88,20 @@ def test_a_larger_limit_keeps_what_a_smaller_one_has_answered(series: Path) -> N
     assert all(more[key] == sample for key, sample in few.items())
 
 
+def test_fewer_questions_than_there_are_answers_need_no_model(series: Path) -> None:
+    config = loaded(series)
+    run_series(config, RunRequest(only=["first"]))
+    for limit in (7, None, 12):
+        [arm] = run_series(config, RunRequest(only=["first"], limit=limit)).arms
+        assert (arm.state, arm.total) == ("kept", limit or COUNT)
+        info = read_run(folder_of(config))
+        assert info is not None
+        assert (info.total, info.source["limit"], info.counts) == (
+            limit or COUNT, limit, {"ok": limit or COUNT},
+        )  # fmt: skip
+    assert len(read_samples(folder_of(config))) == COUNT
+
+
 def test_an_alias_means_its_experiment_and_an_unknown_name_is_refused(series: Path) -> None:
     config = loaded(series)
     assert ordered(config, ["base"]) == ["first"]
@@ -127,6 +141,8 @@ def test_a_changed_record_alone_is_asked_again(series: Path) -> None:
     after = read_samples(folder_of(config))
     assert {key for key in after if after[key] != before[key]} == {("pair-003", 0)}
     assert "1 questions of first are not what they were" in outcome.arms[0].notes[0]
+    [replaced] = (folder_of(config) / "replaced.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(replaced)["record"] == before["pair-003", 0].record
 
 
 def test_what_a_killed_process_left_is_mended_and_finished(series: Path) -> None:
@@ -255,3 +271,22 @@ def test_a_run_that_says_nothing_true_of_its_file_goes_on(series: Path) -> None:
     write_run(folder, info)
     assert run_series(config, RunRequest(only=["first"])).arms[0].state == "done"
     assert answers_of(folder) == whole
+
+
+def test_a_full_disk_keeps_what_was_answered_and_the_run_goes_on_later(series: Path) -> None:
+    code = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "from loragraft.cli.main import main\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, 9_000))\n"
+        f"main(['experiment', 'run', {str(series)!r}, '--only', 'first'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 3, done.stderr
+    assert "may not grow further" in done.stderr
+    config = loaded(series)
+    kept = read_samples(folder_of(config))
+    assert 0 < len(kept) < COUNT
+    assert run_series(config, RunRequest(only=["first"])).arms[0].counts == {"ok": COUNT}
+    after = read_samples(folder_of(config))
+    assert all(after[key] == sample for key, sample in kept.items())

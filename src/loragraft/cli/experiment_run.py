@@ -142,7 +142,7 @@ def _row(plan: ArmPlan) -> list[str]:
     from loragraft.artifact.progress import format_seconds
 
     if plan.left_out:
-        return [plan.name, plan.engine, "left out", "", "", "", ""]
+        return [plan.name, plan.engine, "not run", "", "", "", ""]
     waiting = f"{plan.waiting} of {plan.questions * plan.repeats}"
     return [
         plan.name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -20,7 +20,7 @@ from loragraft.experiment.questions import Questions
 from loragraft.experiment.records import Sample
 from loragraft.experiment.run_info import SAMPLES_NAME, RunInfo, read_run, utc_now
 from loragraft.experiment.session import Session
-from loragraft.experiment.store import Key, RunStore, read_samples
+from loragraft.experiment.store import Key, RunStore, again, read_samples
 
 if TYPE_CHECKING:
     from loragraft.engine.batch.protocol import BatchEngine
@@ -112,9 +112,12 @@ def run_arm(job: ArmJob) -> ArmOutcome:
     before = None if job.restart else read_run(job.folder)
     if before is not None and is_current(job, before):
         if before.state == "complete" and not (job.retry and before.missing):
-            return _outcome(job, before, "kept")
+            return _outcome(job, replace(before, notes=()), "kept")
         if before.state == "stopped" and before.monitor == _monitor_json(job.config):
             return _outcome(job, before, "stopped")
+    counted = None if before is None or job.retry else _recounted(job, before)
+    if counted is not None:
+        return _outcome(job, replace(counted, notes=()), "kept")
     info, notes = _answer(job)
     state: ArmState = "stopped" if info.state == "stopped" else "done"
     return _outcome(job, info, state, notes, time.monotonic() - started)
@@ -141,8 +144,39 @@ def is_current(job: ArmJob, info: RunInfo) -> bool:
         and info.total == len(job.questions) * info.repeats
         and info.again == 0
         and info.samples.get("bytes") == written
-        and not set(changed(info.facts, _facts(job))) - _NOT_ANSWERS
+        and not _is_stale(job, info)
     )
+
+
+def _recounted(job: ArmJob, info: RunInfo) -> RunInfo | None:
+    """Return a run that has all that other questions of the same kind want; None where not.
+
+    So after a run without a limit, one with a limit has nothing to load, and the other way round.
+    """
+    questions, keys = job.questions, job.keys(info.repeats)
+    if info.state != "complete" or info.asked != digest(asked_of(job.config, job.name)):
+        return None
+    if info.questions == questions.digest or _is_stale(job, info):
+        return None
+    with RunStore(job.folder, info) as store:
+        there = [store.kept.get(key) for key in keys]
+        if not all(
+            kept is not None and kept.record == questions.digests[key[0]] and not again(kept)
+            for key, kept in zip(keys, there, strict=True)
+        ):
+            return None
+        store.tell(
+            questions=questions.digest,
+            source=questions.source,
+            total=len(keys),
+            counts=store.counts(keys),
+            samples=store.finish(),
+        )
+        return store.info
+
+
+def _is_stale(job: ArmJob, info: RunInfo) -> bool:
+    return bool(set(changed(info.facts, _facts(job))) - _NOT_ANSWERS)
 
 
 def _facts(job: ArmJob) -> dict[str, Any]:
@@ -180,8 +214,6 @@ def _answer(job: ArmJob) -> tuple[RunInfo, list[str]]:
         inputs = run_inputs(config, name, _identity(job, arm), identity)
         info = _new_info(job, inputs, arm, engine)
         store = stack.enter_context(RunStore(job.folder, info, restart=job.restart))
-        for note in store.notes:
-            job.progress.note(note)
         return Session(job, arm, engine, store).run(), store.notes
 
 

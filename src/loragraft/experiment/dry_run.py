@@ -59,7 +59,7 @@ class ArmPlan:
         seconds: How long that may take; None where nobody knows.
         cost: US dollars at most; None where there are no prices.
         rests_on: What the estimate of the time rests on.
-        left_out: Why it would not be run.
+        left_out: Why it would not be run, or cannot be.
     """
 
     name: str
@@ -86,14 +86,24 @@ def plan_series(
 
     Raises:
         InputError: If the questions cannot be read, or an experiment is unknown.
-        LoragraftError: What keeps all questions of an experiment from being asked.
     """
     from loragraft.experiment.arms.opening import Shared
 
     config, progress = configured(config, request), progress or Silent()
     names, questions = ordered(config, request.only), QuestionFile(config)
     with Shared(config, on_note=progress.note) as shared:
-        return [_plan(config, name, questions, shared, progress) for name in names]
+        return [_tried(config, name, questions, shared, progress) for name in names]
+
+
+def _tried(
+    config: SeriesConfig, name: str, file: QuestionFile, shared: Shared, progress: Progress
+) -> ArmPlan:
+    """Plan an experiment; what keeps it from being run is its plan's."""
+    try:
+        return _plan(config, name, file, shared, progress)
+    except LoragraftError as error:
+        engine = str(getattr(config.experiments[name].engine, "model", ""))
+        return ArmPlan(name, engine, left_out=str(error))
 
 
 def _plan(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from loragraft.artifact.progress import Progress, Silent
 from loragraft.dataset.records import TaskRecord
 from loragraft.engine.batch.protocol import Load
+from loragraft.errors import LockedError
 from loragraft.experiment.arm_run import ArmJob
 from loragraft.experiment.compare import differences
 from loragraft.experiment.config import SeriesConfig
@@ -72,7 +73,7 @@ def make_table(config: SeriesConfig, shared: Shared, progress: Progress | None =
             questions = file.of(experiment.task)
             job = ArmJob(config, name, questions, lambda: shared, progress, tools=lambda: tools)
             if read_run(job.folder) is not None:
-                score_arm(job, progress=progress)
+                _measure(job, progress)
                 read[name] = _read(job, infos)
     lines = tuple(_line(config, name, file) for name in config.experiments)
     rows = tuple(
@@ -95,6 +96,14 @@ def _judged(config: SeriesConfig, file: QuestionFile) -> tuple[Mapping[str, Any]
     return tuple(result.summary.to_json() for result in judged(config, file))
 
 
+def _measure(job: ArmJob, progress: Progress) -> None:
+    """Bring an experiment's scores up to date; one that is at work keeps those that it has."""
+    try:
+        score_arm(job, progress=progress)
+    except LockedError:
+        progress.note(f"{job.name} is at work: its figures are those of the answers before.")
+
+
 def _line(config: SeriesConfig, name: str, file: QuestionFile) -> Line:
     status = arm_status(config, name, file.of(config.experiments[name].task))
     aliases = tuple(alias for alias, meant in config.aliases.items() if meant == name)
@@ -105,6 +114,7 @@ def _line(config: SeriesConfig, name: str, file: QuestionFile) -> Line:
 def _read(job: ArmJob, infos: dict[str, MetricInfo]) -> _Measured:
     """Read an experiment's records, and add its metrics to those of the series."""
     from loragraft.experiment.metrics.aggregate import aggregates
+    from loragraft.experiment.metrics.factuality import agreement
     from loragraft.experiment.metrics.opening import open_context
     from loragraft.experiment.metrics.registry import metrics_for, not_applicable
 
@@ -116,14 +126,21 @@ def _read(job: ArmJob, infos: dict[str, MetricInfo]) -> _Measured:
     of_each = [info for one in metrics_for(config.metrics, task, context) for info in one.infos]
     samples = list(_samples(job, info))
     records = {record.id: record for record in job.questions.records}
-    of_all = aggregates(task, samples, records, threshold=_threshold(samples), load=_load(info))
+    scores = _scores(job)
+    load, threshold = _load(info), _threshold(samples)
+    of_all = aggregates(task, samples, records, threshold=threshold, load=load)
+    of_all += agreement([score for found in scores.values() for score in found])
     for metric in (*of_each, *barred, *(one.info for one in of_all)):
         infos.setdefault(metric.name, metric)
+    return _Measured(info, samples, scores, {one.info.name: one for one in of_all},
+                     {one.name: one for one in barred}, records)  # fmt: skip
+
+
+def _scores(job: ArmJob) -> dict[str, list[Score]]:
     scores: dict[str, list[Score]] = {}
     for score in read_scores(job.folder):
         scores.setdefault(score.metric, []).append(score)
-    return _Measured(info, samples, scores, {one.info.name: one for one in of_all},
-                     {one.name: one for one in barred}, records)  # fmt: skip
+    return scores
 
 
 def _samples(job: ArmJob, info: RunInfo) -> Iterator[Sample]:

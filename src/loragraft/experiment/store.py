@@ -4,6 +4,7 @@
 OUTPUTS/SERIES/EXPERIMENT/run.json         what the run is (run_info.py)
 OUTPUTS/SERIES/EXPERIMENT/samples.jsonl    one answer a line, appended as it comes
 OUTPUTS/SERIES/EXPERIMENT/scores.jsonl     one metric of one answer a line
+OUTPUTS/SERIES/EXPERIMENT/replaced.jsonl   answers to questions whose records have changed since
 OUTPUTS/SERIES/EXPERIMENT.previous-DATE/   a run of another key: moved aside, never deleted
 OUTPUTS/SERIES/.EXPERIMENT.lock            held while somebody writes
 ```
@@ -12,6 +13,7 @@ OUTPUTS/SERIES/.EXPERIMENT.lock            held while somebody writes
 from __future__ import annotations
 
 import os
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
@@ -33,6 +35,7 @@ from loragraft.experiment.records import FAILED, Sample
 from loragraft.experiment.run_info import RUN_NAME, SAMPLES_NAME, RunInfo, read_run, write_run
 
 Key = tuple[str, int]
+REPLACED_NAME = "replaced.jsonl"
 
 
 @dataclass(frozen=True)
@@ -159,8 +162,7 @@ class RunStore(Closing):
         samples, broken, sound = _read(path)
         if broken:
             damaged = path.with_name(f"{path.name}.damaged")
-            damaged.unlink(missing_ok=True)
-            os.link(path, damaged) if hasattr(os, "link") else None
+            shutil.copyfile(path, damaged)
             self.notes.append(
                 f"{broken} lines of {path} are no samples; their questions are asked again. The "
                 f"file as it was: {damaged.name}."
@@ -170,11 +172,21 @@ class RunStore(Closing):
         return {key: Kept(s.status, s.record, s.tries) for key, s in samples.items()}
 
     def forget(self, unwanted: Iterable[Key]) -> None:
-        """Take samples out of the file: of questions whose record has changed since."""
+        """Take samples out of the file: of questions whose record has changed since.
+
+        They go to ``replaced.jsonl``, behind those that are there.
+
+        Raises:
+            OutOfSpaceError: If the disk is full; nothing is taken out then.
+        """
         gone = set(unwanted)
         if not gone:
             return
         samples = _read(self.folder / SAMPLES_NAME)[0]
+        lines = b"".join(dump_line(sample_json(samples[key])) for key in samples if key in gone)
+        path = self.folder / REPLACED_NAME
+        with explain_full_disk(path, len(lines)), path.open("ab") as file:
+            file.write(lines)
         self._rewrite([sample for key, sample in samples.items() if key not in gone])
         self.kept = {key: kept for key, kept in self.kept.items() if key not in gone}
 
