@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from loragraft.adapter.peft_loading import quiet
 from loragraft.dataset.records import Score
 from loragraft.errors import CheckpointError, InputError
 from loragraft.experiment.arms.classifier import ClassifierArm
 from loragraft.experiment.config import ClassifierSpec
-from loragraft.training.classifier import Classifier
+from loragraft.training.classifier import Classifier, load_classifier, load_scorer
 from tests.support.answering import ask
 from tests.support.encoders import build_encoder
 from tests.support.shared import build_once
@@ -108,3 +109,27 @@ def test_a_number_that_is_none_is_an_error_of_its_record(
     samples = ask(classifier(headed("deberta", 1)), TEXTS)
     assert [one.status for one in samples] == ["ok", "ok", "error"]
     assert samples[2].parsed is None
+
+
+def test_a_classifier_trained_here_scores_with_its_adapter_and_head(
+    shared_folder: Path, headed: Callable[[str, int], Path], tmp_path: Path
+) -> None:
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    base = build_once(shared_folder / "headed" / "masked", lambda p: build_encoder("deberta", p))
+    with quiet():
+        model, heads = load_scorer(base)
+        settings = LoraConfig(task_type="SEQ_CLS", r=2, target_modules=["query_proj"],
+                              modules_to_save=list(heads))  # fmt: skip
+        trained: Any = get_peft_model(model, settings)
+        with torch.no_grad():
+            for name, parameter in trained.named_parameters():
+                if "lora_B" in name:
+                    parameter.normal_(std=0.1)
+        trained.save_pretrained(tmp_path)
+    spec = ClassifierSpec(kind="classifier", model=str(base), adapter=str(tmp_path))
+    arm = ClassifierArm("comparator", spec)
+    scores = load_classifier(base, tmp_path).scores([record.fields for record in TEXTS])
+    assert [one.parsed for one in ask(arm, TEXTS)] == pytest.approx(scores.tolist(), abs=1e-6)
+    assert arm.identity()["adapter"] != classifier(headed("deberta", 1)).identity().get("adapter")
