@@ -12,6 +12,7 @@ from loragraft.embedding.static import StaticEmbedder
 from loragraft.engine.batch.protocol import Answer
 from loragraft.engine.protocol import Sampling
 from loragraft.errors import InputError
+from loragraft.experiment.arms.asking import LONGEST_ANSWER
 from loragraft.experiment.arms.protocol import SEEDS, seed_of
 from loragraft.experiment.arms.qa import QaArm
 from loragraft.experiment.arms.reply import ReplyArm
@@ -91,6 +92,25 @@ def test_citations_are_resolved_against_what_was_shown(retrieval: RetrievalConfi
     assert cited == [("P2", True), ("P9", False)]
     for one in sample.citations:
         assert sample.answer[one["start"] : one["stop"]] == one["text"]
+
+
+def test_an_endless_answer_is_measured_to_a_limit(retrieval: RetrievalConfig) -> None:
+    engine = ScriptedBatch("[P1] " * 12_000)
+    with Retrieval(retrieval) as found:
+        (sample,) = ask(QaArm("rag", SAMPLING, retrieval=found), QUESTIONS[:1], engine)
+    assert len(sample.raw) == 60_000
+    assert len(sample.answer) == LONGEST_ANSWER
+    assert len(sample.citations) == LONGEST_ANSWER // 5
+
+
+def test_what_is_no_unicode_is_asked_and_answered_all_the_same(
+    retrieval: RetrievalConfig,
+) -> None:
+    odd = question("odd\ud800", "copper \ud800 violin")
+    with Retrieval(retrieval) as found:
+        arm = QaArm("rag", SAMPLING, retrieval=found)
+        (sample,) = ask(arm, [odd], ScriptedBatch("\udfff [P1]"))
+    assert (sample.status, len(sample.citations)) == ("ok", 1)
 
 
 def test_numbers_of_passages_begin_anew_with_each_question(retrieval: RetrievalConfig) -> None:

@@ -18,6 +18,9 @@ from loragraft.rag.answering.counting import TokenCounter
 
 ROUND = 256
 """A context is a multiple of it: a few tokens more or less leave a run's key as it was."""
+LONGEST_ANSWER = 50_000
+"""Characters of an answer that are measured, some 12,000 tokens: a server that does not keep to
+max_tokens costs no more than them."""
 ENDLESS = 1 << 30
 """Tokens of a context that nobody knows yet."""
 
@@ -58,7 +61,7 @@ class AskingArm(ABC):
         return self.sample(
             asked,
             raw=reply.text,
-            answer=reply.text.strip(),
+            answer=measured_text(reply),
             thinking=reply.thinking,
             **measured(reply),
         )
@@ -166,6 +169,11 @@ def sampling_of(config: SamplingConfig, asked: Asked) -> Sampling:
         max_tokens=asked.question.max_tokens,
         stop=config.stop,
     )
+
+
+def measured_text(reply: Reply) -> str:
+    """Return what is measured of an answer."""
+    return reply.text.strip()[:LONGEST_ANSWER]
 
 
 def measured(reply: Reply) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from loragraft.dataset.records import Qa, TaskRecord
 from loragraft.engine.batch.protocol import BatchEngine
 from loragraft.engine.protocol import Reply, Sampling
 from loragraft.errors import InputError
-from loragraft.experiment.arms.asking import AskingArm, chatting, faults, opened
+from loragraft.experiment.arms.asking import AskingArm, chatting, faults, measured_text, opened
 from loragraft.experiment.arms.protocol import Asked, Question
 from loragraft.experiment.arms.reference import likelihoods
 from loragraft.experiment.arms.reply import turns
@@ -83,7 +83,7 @@ class QaArm(AskingArm):
 
     def read(self, asked: Asked, reply: Reply) -> Sample:
         """Make a sample of an answer, with what it cites."""
-        stripped = replace(reply, text=reply.text.strip())
+        stripped = replace(reply, text=measured_text(reply))
         sample = super().read(asked, reply)
         prepared = asked.question.prepared if isinstance(asked.question, _Cited) else None
         if prepared is None:
