@@ -128,3 +128,37 @@ def test_any_texts_are_judged(answer: str, accepted: str, question: str) -> None
 )
 def test_texts(answer: str, accepted: str, right: bool) -> None:
     assert judge_answer(answer, [accepted]).right == right
+
+
+MONTHS, FEET, YEAR = ("95 months",), ("5 feet 3 inches",), ("1985",)
+MOAT = "Which came first, the wall or the moat?"
+
+
+@pytest.mark.parametrize(
+    ("question", "accepted", "answer", "right"),
+    [
+        ("How long?", MONTHS, "It stays for 95 (ninety-five) months.", True),
+        ("How long?", MONTHS, "7 years and 11 months", True),
+        ("How long?", MONTHS, "7 years and 12 months", False),
+        ("How long?", ("2 h 30 min",), "2.5 hours", True),
+        ("How long?", ("2 h 30 min",), "2 h", False),
+        ("How long?", ("5 days",), "5 days and 3 hours", False),
+        ("How tall?", FEET, "63 inches", True),
+        ("How tall?", FEET, "160 cm", True),
+        ("When?", YEAR, "on 5 May 1985", True),
+        ("When?", YEAR, "May 5, 1985", True),
+        ("When?", YEAR, "1985 or 1986", False),
+        ("When?", ("5 May 1985",), "6 May 1985", False),
+        (MOAT, ("the wall",), "The moat came after the wall.", True),
+        (MOAT, ("the wall",), "The wall came after the moat.", False),
+        (MOAT, ("the wall",), "The moat was later than the wall.", True),
+        (MOAT, ("the wall",), "First the wall, then the moat.", True),
+        (MOAT, ("the wall",), "Neither.", False),
+        ("Was it open?", ("no",), "Not in winter.", True),
+        ("Was it open?", ("no",), "Not known.", False),
+    ],
+)
+def test_parts_dates_and_orders(
+    question: str, accepted: tuple[str, ...], answer: str, right: bool
+) -> None:
+    assert judge_answer(answer, accepted, question).right == right

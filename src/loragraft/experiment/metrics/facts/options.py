@@ -23,7 +23,7 @@ _FAMILIES = (
     ("heavier heaviest", "lighter lightest"),
     ("faster fastest quicker sooner", "slower slowest later"),
     ("older oldest", "younger youngest newer newest"),
-    ("earlier earliest", "later latest"),
+    ("first earlier earliest before older oldest", "last later latest after younger newer"),
     ("better best", "worse worst"),
     ("warmer warmest hotter hottest", "colder coldest cooler coolest"),
     ("stronger strongest", "weaker weakest"),
@@ -33,7 +33,6 @@ _FAMILIES = (
     ("brighter brightest", "darker darkest dimmer fainter"),
     ("harder hardest", "softer softest"),
     ("above", "below"),
-    ("before", "after"),
 )
 _WORD = re.compile(r"[a-z]+")
 
@@ -70,7 +69,7 @@ def _pair(text: str, before: list[Term], after: list[Term], right: list[Term]) -
     count = len(right)
     if not count:
         return None
-    while after and after[0].word in _LITTLE:
+    while after and after[0].word in (*_LITTLE, "1"):  # the one with selenium
         after = after[1:]
     if _words(right) == [term.word for term in after[:count]]:
         other = _whole(text, before[-count - 1 :])[-count:]
@@ -117,7 +116,7 @@ def choose(statement: str, options: Options, question: str) -> bool | None:
 
 def _turned(statement: str, question: str) -> bool:
     """Whether a statement compares the other way round than the question."""
-    if not re.search(r"\bthan\b", statement, re.IGNORECASE):
+    if not re.search(r"\b(?:than|after|before|above|below)\b", statement, re.IGNORECASE):
         return False
     asked, said = _WORD.findall(question.lower()), _WORD.findall(statement.lower())
     said = said[: said.index("than")] if "than" in said else said

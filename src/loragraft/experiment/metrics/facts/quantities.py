@@ -45,6 +45,15 @@ _NOUN = re.compile(r"[ -]([A-Za-z][A-Za-z'-]*)")
 _TO = re.compile(r"\s*(?:-|\bto\b|\bthrough\b)\s*", re.IGNORECASE)
 _AND = re.compile(r"\s*(?:,|;|/|\bor\b|\band\b|,\s*(?:or|and)\b)\s*", re.IGNORECASE)
 _BETWEEN = re.compile(r"\bbetween\s*$", re.IGNORECASE)
+_AGAIN = re.compile(r"\s*\([^()]{1,40}\)(?=\s*[A-Za-z%°])")
+_LAST_DAY = 31
+_MONTHS = (
+    r"(?:January|February|March|April|May|June|July|August|September|October|November|December|"
+    r"Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept|Sep|Oct|Nov|Dec)\b"
+)
+_MONTH_AFTER, _MONTH_BEFORE = re.compile(rf"(?: of)? {_MONTHS}"), re.compile(rf"{_MONTHS}\.? $")
+_IN_PARTS = ((("s", 1),), (("m", 1),), (("kg", 1),), DEGREE)
+_PLUS = re.compile(r",?\s+(?:and\s+)?")
 _LEAD = re.compile(
     r"^\W*(?:(?:about|around|approximately|approx\.?|roughly|nearly|almost|circa|ca\.?|c\.|some|"
     r"exactly|between|from|a total of|an average of|on average|[~≈=])\s*)+",
@@ -86,9 +95,10 @@ def find_quantities(text: str) -> list[Quantity]:
     clean = plain(text[:LONGEST])
     single: list[Quantity] = []
     for number in find_numbers(clean):
-        if not single or number.start >= single[-1].stop:  # but not the 3 of cm^3
+        behind = not single or number.start >= single[-1].stop  # but not the 3 of cm^3
+        if behind and not _is_day(clean, number):
             single.append(_quantity(clean, number))
-    return _joined(clean, _with_units(clean, single))
+    return _joined(clean, _summed(clean, _with_units(clean, single)))
 
 
 def read_quantity(text: str) -> Quantity | None:
@@ -110,7 +120,10 @@ def _quantity(text: str, number: Number) -> Quantity:
     unit, noun, start, stop = None, "", number.start, number.stop
     money = _MONEY.search(text, 0, start)
     part_of = _PART_OF.match(text, stop) if number.word and not number.step else None
+    again = _AGAIN.match(text, stop)
     read = read_unit(text, stop if part_of is None else part_of.end())
+    if read is None and again is not None:  # 95 (ninety-five) months
+        read = read_unit(text, again.end())
     if money is not None:
         read = read_unit(money[1], 0)
         start = money.start()
@@ -123,6 +136,41 @@ def _quantity(text: str, number: Number) -> Quantity:
         if rate is not None:
             unit, stop = rate
     return Quantity(number, number, unit, noun, _bound(text, start, stop), start, stop)
+
+
+def _is_day(text: str, number: Number) -> bool:
+    """Whether a number is the day of a date: 5 May, May 5."""
+    if not 1 <= number.value <= _LAST_DAY:
+        return False
+    before = text[max(0, number.start - 12) : number.start]
+    return bool(_MONTH_AFTER.match(text, number.stop) or _MONTH_BEFORE.search(before))
+
+
+def _summed(text: str, found: list[Quantity]) -> list[Quantity]:
+    """Make one of two quantities that are parts of one: 7 years and 11 months, 5 feet 3 inches."""
+    out: list[Quantity] = []
+    for one in found:
+        whole = _sum(text, out[-1], one) if out else None
+        if whole is None:
+            out.append(one)
+        else:
+            out[-1] = whole
+    return out
+
+
+def _sum(text: str, first: Quantity, second: Quantity) -> Quantity | None:
+    """Return two quantities as one, if the second is a rest that is less than one of the first."""
+    ours, theirs = first.unit, second.unit
+    if ours is None or theirs is None or ours.dimension != theirs.dimension:
+        return None
+    parts = ours.dimension in _IN_PARTS and _PLUS.fullmatch(text[first.stop : second.start])
+    rest = theirs.to_base(second.value)
+    if not parts or first.value.denominator != 1 or not 0 < rest < ours.scale:
+        return None
+    value = theirs.from_base(ours.to_base(first.value) + rest)
+    digits = max(len(str(int(value))), second.low.digits)
+    number = replace(second.low, value=value, start=first.low.start, digits=digits)
+    return replace(first, low=number, high=number, unit=theirs, stop=second.stop)
 
 
 def _noun(text: str, stop: int) -> tuple[str, int]:

@@ -30,6 +30,9 @@ _LEADS = re.compile(
     r"(?P<not>not\s+)?(?P<word>[a-z]+)\b(?!-)",
     re.IGNORECASE,
 )
+_NOT = re.compile(
+    r"^\W*not\b(?! (?:only|sure|certain|known|clear|necessarily|really))", re.IGNORECASE
+)
 _IDIOM = re.compile(r"^\W*no (?:doubt|question)\b", re.IGNORECASE)
 _OF_WHAT = re.compile(
     r"^\W*(?:no|right|correct|true|wrong|false)\s+(?!it\b|he\b|she\b|they\b|the\b|there\b|this\b|"
@@ -72,6 +75,8 @@ def decide(answer: str, question: str) -> tuple[Polarity | None, str]:
         return led, "it begins so"
     if abstains(first):
         return None, "it says that nobody knows"
+    if _NOT.match(first):
+        return "no", "it begins so"
     return _restated(first, question)
 
 
