@@ -128,7 +128,14 @@ def _read(job: ArmJob, infos: dict[str, MetricInfo]) -> _Measured:
     records = {record.id: record for record in job.questions.records}
     scores = _scores(job)
     load, threshold = _load(info), _threshold(samples)
-    of_all = aggregates(task, samples, records, threshold=threshold, load=load)
+    of_all = aggregates(
+        task,
+        samples,
+        records,
+        threshold=threshold,
+        load=load,
+        sanity="sanity" in config.metrics.groups,
+    )
     of_all += agreement([score for found in scores.values() for score in found])
     for metric in (*of_each, *barred, *(one.info for one in of_all)):
         infos.setdefault(metric.name, metric)
@@ -238,5 +245,6 @@ def _aggregates_of(
 
     samples = [sample for sample in measured.samples if sample.key in keys]
     task = config.experiments[name].task
-    found = aggregates(task, samples, measured.records, threshold=_threshold(samples))
+    found = aggregates(task, samples, measured.records, threshold=_threshold(samples),
+                       sanity="sanity" in config.metrics.groups)  # fmt: skip
     return {one.info.name: one for one in found}
