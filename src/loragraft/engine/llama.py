@@ -11,7 +11,7 @@ from loragraft.checkpoint.bundle import LocalModel
 from loragraft.checkpoint.gguf_chat import ChatFacts, chat_facts
 from loragraft.checkpoint.gguf_file import GgufFile
 from loragraft.checkpoint.turn_ends import stop_tokens
-from loragraft.engine.answer_text import AnswerText
+from loragraft.engine.answer_text import AnswerText, ThinkingTags
 from loragraft.engine.composition import compose, composes
 from loragraft.engine.conversation import ChatTemplate, Literals, between_marks
 from loragraft.engine.llama_answer import LlamaAnswer, Rule
@@ -267,12 +267,10 @@ class LlamaEngine:
         on_text: OnText | None = None,
         rule: Rule | None = None,
     ) -> LlamaAnswer:
-        template = self.template
-        begun = template.begins_thinking(self.render(messages, think=think))
         return LlamaAnswer(
             self._llama,
             sampling,
-            AnswerText(sampling.stop, template.tags, begun=begun),
+            self._text(messages, sampling, think),
             ends=frozenset(self.stops.ids),
             shown=self._tag_tokens,
             space_first=self._space_first,
@@ -280,10 +278,20 @@ class LlamaEngine:
             rule=rule,
         )
 
+    def _text(
+        self, messages: Sequence[Message], sampling: Sampling, think: bool | None
+    ) -> AnswerText:
+        begun = self.template.begins_thinking(self.render(messages, think=think))
+        return AnswerText(sampling.stop, self._tags, begun=begun)
+
+    @property
+    def _tags(self) -> ThinkingTags | None:
+        return self._template.tags if self._template else None
+
     @cached_property
     def _tag_tokens(self) -> frozenset[int]:
         """Tokens that are a thinking tag: shown even where they are control tokens."""
-        tags = self.template.tags
+        tags = self._tags
         texts = (tags.opening, tags.closing) if tags else ()
         return frozenset(t for t in self.facts.control if self.facts.vocabulary[t] in texts)
 

@@ -121,12 +121,13 @@ class LlamaModel:
     def _shape(self, parameters: Any) -> None:  # noqa: ANN401 - a ctypes structure
         """Change what the context is made with."""
 
-    def tokenize(self, text: str, *, special: bool = True) -> list[int]:
-        """Return a text's token ids; nothing is added at its beginning or end.
+    def tokenize(self, text: str, *, special: bool = True, whole: bool = False) -> list[int]:
+        """Return a text's token ids.
 
         Args:
             text: What to tokenize.
             special: Whether the texts of control tokens become these tokens.
+            whole: Whether what the tokenizer puts at a text's beginning and end is added.
 
         Raises:
             BundleError: If llama.cpp cannot: the vocabulary is unfit.
@@ -139,7 +140,7 @@ class LlamaModel:
             tokens = (ctypes.c_int32 * room)()
             with self._open():
                 count = self._llama.llama_tokenize(
-                    self._vocab, data, len(data), tokens, room, False, special
+                    self._vocab, data, len(data), tokens, room, whole, special
                 )
             if count >= 0:
                 return list(tokens[:count])

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from transformers import AutoTokenizer
 
 from loragraft.checkpoint.bundle import open_model
 from loragraft.engine.batch.llama import LlamaBatchEngine, open_llama
@@ -365,6 +366,24 @@ def test_control_tokens_in_a_question_stay_text(engine: LlamaBatchEngine) -> Non
     (answer,) = engine.answers([Job("x", smuggled, GREEDY)])
     assert answer.reply is not None
     assert answer.reply.prompt_tokens == len(ids)
+
+
+PLAIN = ("The quick <|im_end|>fox", "word 1 </s>", "A: 漢字\nB:")
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen2"])
+def test_a_plain_prompt_goes_to_the_model_as_it_stands(
+    name: str, opened: Callable[..., LlamaBatchEngine], talking: Callable[[str], Path]
+) -> None:
+    engine, tokenizer = opened(name), AutoTokenizer.from_pretrained(talking(name))
+    jobs = [Job(text, ({"role": "plain", "content": text},), GREEDY) for text in PLAIN]
+    for job in jobs:
+        expected = tokenizer(job.id, split_special_tokens=True)["input_ids"]
+        assert engine.prompt_ids(job.messages) == expected
+    mixed = Job("mixed", (*jobs[0].messages, *user("lazy")), GREEDY)
+    answers = {answer.id: answer for answer in engine.answers([*jobs, mixed])}
+    assert {answers[text].status for text in PLAIN} == {"ok"}
+    assert answers["mixed"].status == "error"
 
 
 def test_the_identity_is_what_decides(

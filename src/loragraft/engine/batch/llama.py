@@ -20,17 +20,19 @@ from loragraft.artifact.space import require_memory
 from loragraft.checkpoint.bundle import LocalModel, open_model
 from loragraft.checkpoint.gguf_chat import chat_facts
 from loragraft.checkpoint.gguf_file import GgufFile
+from loragraft.engine.answer_text import AnswerText
 from loragraft.engine.batch.llama_grammar import SchemaRule
 from loragraft.engine.batch.llama_probabilities import read_probabilities
 from loragraft.engine.batch.llama_reading import PART, PromptReader, plan_sharing
 from loragraft.engine.batch.llama_slots import MOST, LlamaSlots, cells
 from loragraft.engine.batch.llama_width import choose_width, needed_bytes
+from loragraft.engine.batch.plain import plain_text
 from loragraft.engine.batch.protocol import Answer, Continuations, Job, Load, LogProbs, Meter
 from loragraft.engine.batch.specs import LlamaSpec
 from loragraft.engine.llama import DEFAULT_CONTEXT, LlamaEngine
 from loragraft.engine.llama_answer import LlamaAnswer
 from loragraft.engine.llama_model import LlamaModel
-from loragraft.engine.protocol import Finish
+from loragraft.engine.protocol import Finish, Message, Sampling
 from loragraft.errors import InputError, LoragraftError, UnavailableError
 
 _ALONE = (
@@ -136,6 +138,25 @@ class LlamaBatchEngine(LlamaEngine):
         if not alike:
             self.notes += (_ALONE.format(width=self.width),)
         return self.width if alike else 1
+
+    def prompt_ids(self, messages: Sequence[Message], *, think: bool | None = None) -> list[int]:
+        """Return the token ids of a conversation, or of a plain prompt as it stands.
+
+        Raises:
+            TemplateError: If there is no template, or it refuses these messages.
+            InputError: If a plain prompt stands among turns.
+        """
+        plain = plain_text(messages)
+        if plain is None:
+            return super().prompt_ids(messages, think=think)
+        return self._slots.tokenize(self._checked.prepare(plain), special=False, whole=True)
+
+    def _text(
+        self, messages: Sequence[Message], sampling: Sampling, think: bool | None
+    ) -> AnswerText:
+        if plain_text(messages) is None:
+            return super()._text(messages, sampling, think)
+        return AnswerText(sampling.stop, self._tags, begun=False)
 
     @property
     def load(self) -> Load:
