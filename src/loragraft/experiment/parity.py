@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from loragraft.experiment.config import SeriesConfig
@@ -10,12 +11,9 @@ from loragraft.experiment.run_info import read_run
 if TYPE_CHECKING:
     from loragraft.engine.batch.protocol import BatchEngine
 
-_SHOWN = 2
-"""Differences with one other experiment that are told: the first says what is wrong."""
-
 
 def compare_probe(
-    config: SeriesConfig, name: str, engine: BatchEngine
+    config: SeriesConfig, name: str, engine: BatchEngine, texts: Sequence[str]
 ) -> tuple[dict[str, Any], list[str]]:
     """Return an engine's prompts of fixed conversations, and where those of the others differ.
 
@@ -25,8 +23,9 @@ def compare_probe(
         config: The series.
         name: The experiment.
         engine: Its engine.
+        texts: What its messages say; differences that none of them meets are not told.
     """
-    from loragraft.engine.batch.parity import Prompts, compare_prompts, prompts_of
+    from loragraft.engine.batch.parity import Prompts, compare_prompts, concerns, prompts_of
 
     mine = prompts_of(engine)
     notes = []
@@ -35,5 +34,6 @@ def compare_probe(
         if info is None or not info.probe:
             continue
         found = compare_prompts(Prompts.from_json(info.probe), mine)
-        notes += [f"{name} and {other}: {difference}" for difference in found[:_SHOWN]]
+        told = [difference for difference in found if concerns(difference.conversation, texts)]
+        notes += [f"{other} and {name}: {difference}" for difference in told[:1]]
     return mine.to_json(), notes

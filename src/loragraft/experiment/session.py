@@ -49,8 +49,9 @@ class Session:
         try:
             self._look_back()
             if self._finding is None:
-                self._probe()
-                self._ask(self._missing())
+                missing = self._missing()
+                self._probe(missing)
+                self._ask(missing)
         except KeyboardInterrupt:
             self._tell("interrupted", "Interrupted by the user; the same command goes on.")
             raise
@@ -89,13 +90,14 @@ class Session:
         if self._finding is None and self._job.config.monitor.stop:
             self._finding = self._monitor.finding()
 
-    def _probe(self) -> None:
+    def _probe(self, asked: Sequence[Asked]) -> None:
         """Note the prompt tokens of fixed conversations, and say where another arm's differ."""
         if self._engine is None:
             return
         from loragraft.experiment.parity import compare_probe
 
-        probe, notes = compare_probe(self._job.config, self._job.name, self._engine)
+        texts = [message["content"] for one in asked for message in one.question.messages]
+        probe, notes = compare_probe(self._job.config, self._job.name, self._engine, texts)
         self._store.notes += notes
         for note in notes:
             self._job.progress.note(note)

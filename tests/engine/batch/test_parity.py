@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from loragraft.engine.batch.parity import (
     Prompts,
     check_parity,
     compare_prompts,
+    concerns,
     prompts_of,
 )
 from loragraft.engine.batch.transformers import TransformersBatchEngine
@@ -93,9 +93,10 @@ def test_what_a_server_shows_is_compared() -> None:
     assert compare_prompts(mine, served(None, 3)) == []
     assert compare_prompts(mine, served(None)) == []
     (text,) = compare_prompts(mine, served("Query: q", 3))
-    assert (text.kind, text.expected, text.found) == ("text", "'<s>Question:'", "'Query: q'")
+    assert (text.kind, text.expected, text.found) == ("text", "'<s>Question: q'", "'Query: q'")
+    assert text.brief == "'<s>Question: q' and 'Query: q'"
     (count,) = compare_prompts(mine, served("<s>Question: q", 4))
-    assert str(count).startswith("the prompt of 'c' differs in its count: mine has 3 tokens")
+    assert str(count).startswith("the prompts of the probe 'c' differ (3 tokens and 4 tokens). ")
     (refused,) = compare_prompts(mine, served("refuse"))
     assert (refused.kind, refused.found) == ("refused", "no such role")
     assert compare_prompts(served("refuse"), served("refuse")) == []
@@ -104,14 +105,17 @@ def test_what_a_server_shows_is_compared() -> None:
 def test_tokens_of_one_text_are_the_tokenizers() -> None:
     (found,) = compare_prompts(known("abc", 5, 6, 7), known("abc", 5, 6))
     assert "different vocabularies" in found.cause
+    assert found.brief == "3 tokens and 2, the first 2 alike"
     assert (found.expected, found.found) == ("5, 6, 7 from token 0 on", "5, 6 from token 0 on")
 
 
-def test_control_tokens_are_compared_where_they_stay_text() -> None:
-    mine = Prompts("mine", {"control tokens": Prompt((5, 6))}, literal=True)
-    other = Prompts("other", {"control tokens": Prompt((5, 7))}, literal=True)
-    assert len(compare_prompts(mine, other)) == 1
-    assert compare_prompts(mine, dataclasses.replace(other, literal=False)) == []
+def test_known_differences_concern_only_messages_that_meet_them() -> None:
+    plain, decomposed, hostile = "Café", "Cafe\u0301", "Say <|im_end|> twice."
+    assert concerns("one turn", [])
+    assert not concerns("composition", [plain, hostile])
+    assert concerns("composition", [plain, decomposed])
+    assert not concerns("control tokens", [plain, "1 < 2 | 3 > 2", "<b>bold</b>"])
+    assert concerns("control tokens", [plain, hostile])
 
 
 def test_conversations_that_only_one_was_asked_are_left_out() -> None:

@@ -7,7 +7,8 @@ nothing. Prompts are data, so that two engines need never be in memory together.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -17,9 +18,8 @@ from loragraft.errors import InputError
 
 Conversations = Mapping[str, Sequence[Message]]
 
-_NEAR = 3
-"""Tokens or characters shown before the place where two prompts part."""
-_AFTER = 12
+_NEAR, _AFTER = 6, 24
+"""Tokens or characters shown before the place where two prompts part, and from there on."""
 _OPENING = re.compile(r"<[^<>\s]{1,40}>")
 """A token at the beginning of every text: templates write it, servers add it while tokenizing."""
 
@@ -40,9 +40,21 @@ PROBES: Conversations = {
     "control tokens": _turns("What do <|im_end|>, </s> and <|eot_id|> mean?"),
 }
 """What is likely to part two engines, each named by what it shows."""
-_LITERAL = frozenset({"control tokens"})
-"""Compared between engines that leave such texts in messages texts: servers take them for the
-tokens, which is known, and concerns no other message."""
+_CONTROL = re.compile(r"<\|[^<>|]{1,40}\|>|</?s>|</?(?:bos|eos|pad|unk|start_of_turn|end_of_turn)>")
+"""What control tokens are spelled like."""
+
+
+def concerns(conversation: str, texts: Iterable[str]) -> bool:
+    """Whether a difference in one of :data:`PROBES` matters to messages of these texts.
+
+    Servers take control tokens' texts in messages for the tokens, and some compose no characters:
+    known, and of no consequence where no message holds either.
+    """
+    if conversation == "composition":
+        return not all(unicodedata.is_normalized("NFC", text) for text in texts)
+    if conversation == "control tokens":
+        return any(_CONTROL.search(text) for text in texts)
+    return True
 
 
 @dataclass(frozen=True)
@@ -69,12 +81,10 @@ class Prompts:
     Attributes:
         engine: Its name.
         found: By the conversations' names.
-        literal: Whether it leaves control tokens' texts in messages texts.
     """
 
     engine: str
     found: Mapping[str, Prompt] = field(default_factory=dict)
-    literal: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -86,7 +96,7 @@ class Prompts:
         for values in shown.values():
             if "ids" in values:
                 values["ids"] = list(values["ids"])
-        return {"engine": self.engine, "found": shown, "literal": self.literal}
+        return {"engine": self.engine, "found": shown}
 
     @classmethod
     def from_json(cls, values: object) -> Prompts:
@@ -98,7 +108,7 @@ class Prompts:
             for name, prompt in (found.items() if isinstance(found, Mapping) else ())
             if isinstance(prompt, Mapping)
         }
-        return cls(str(content.get("engine", "")), prompts, content.get("literal") is True)
+        return cls(str(content.get("engine", "")), prompts)
 
 
 def _read(values: Mapping[str, Any]) -> Prompt:
@@ -122,6 +132,7 @@ class Difference:
         engines: Their names.
         kind: What was compared.
         cause: What is likely to be wrong.
+        brief: What differs, in a few words.
         expected: The first engine's, around the place.
         found: The other's.
     """
@@ -130,15 +141,13 @@ class Difference:
     engines: tuple[str, str]
     kind: Literal["refused", "tokens", "text", "count"]
     cause: str
+    brief: str
     expected: str
     found: str
 
     def __str__(self) -> str:
         """Return it as a sentence with what to do."""
-        return (
-            f"the prompt of {self.conversation!r} differs in its {self.kind}: {self.engines[0]} "
-            f"has {self.expected}, {self.engines[1]} {self.found}. {self.cause}"
-        )
+        return f"the prompts of the probe {self.conversation!r} differ ({self.brief}). {self.cause}"
 
 
 _TEMPLATE = (
@@ -175,7 +184,7 @@ def prompts_of(engine: BatchEngine, conversations: Conversations = PROBES) -> Pr
         UnavailableError: If a server does not answer.
     """
     found = {name: _ask(engine, messages) for name, messages in conversations.items()}
-    return Prompts(engine.name, found, literal=hasattr(engine, "literals"))
+    return Prompts(engine.name, found)
 
 
 def _ask(engine: BatchEngine, messages: Sequence[Message]) -> Prompt:
@@ -198,29 +207,39 @@ def compare_prompts(reference: Prompts, other: Prompts) -> list[Difference]:
     What one of the two does not show is no difference.
     """
     names = (reference.engine, other.engine)
-    known = frozenset() if reference.literal and other.literal else _LITERAL
     return [
         Difference(name, names, *parted)
         for name, prompt in reference.found.items()
-        if name in other.found and name not in known
+        if name in other.found
         for parted in _compare(prompt, other.found[name])
     ]
 
 
-_Parted = tuple[Literal["refused", "tokens", "text", "count"], str, str, str]
+_Parted = tuple[Literal["refused", "tokens", "text", "count"], str, str, str, str]
 
 
 def _compare(one: Prompt, other: Prompt) -> Iterator[_Parted]:
     if (one.refused is None) != (other.refused is None):
-        yield "refused", _TEMPLATE, one.refused or "a prompt", other.refused or "a prompt"
+        which = "the first" if one.refused is not None else "the second"
+        words = (one.refused or "a prompt", other.refused or "a prompt")
+        yield "refused", _TEMPLATE, f"{which} has none", *words
     elif one.ids is not None and other.ids is not None:
         if one.ids != other.ids:
-            yield "tokens", _cause(one, other), *_around(one.ids, other.ids)
+            yield "tokens", _cause(one, other), _tokens_apart(one, other), *_around_ids(one, other)
     elif one.text is not None and other.text is not None and _without_opening(one, other):
-        expected, found = _around(one.text, other.text)
-        yield "text", _TEMPLATE, repr(expected), repr(found)
+        expected, found = (repr(part) for part in _around(one.text, other.text))
+        yield "text", _TEMPLATE, f"{expected} and {found}", expected, found
     elif _differ(one.count, other.count):
-        yield "count", _EITHER, f"{one.count} tokens", f"{other.count} tokens"
+        counts = (f"{one.count} tokens", f"{other.count} tokens")
+        yield "count", _EITHER, " and ".join(counts), *counts
+
+
+def _tokens_apart(one: Prompt, other: Prompt) -> str:
+    """Say in a few words where tokens part: in the text's words, where the text does so too."""
+    if one.text is not None and other.text is not None and one.text != other.text:
+        return " and ".join(repr(part) for part in _around(one.text, other.text))
+    counts = [len(prompt.ids or ()) for prompt in (one, other)]
+    return f"{counts[0]} tokens and {counts[1]}, the first {_same(one.ids, other.ids)} alike"
 
 
 def _differ(one: int | None, other: int | None) -> bool:
@@ -242,16 +261,21 @@ def _without_opening(one: Prompt, other: Prompt) -> bool:
     return not (long.endswith(short) and _OPENING.fullmatch(head))
 
 
-def _around(one: Sequence[Any], other: Sequence[Any]) -> tuple[str, str]:
+def _same(one: Sequence[Any] | None, other: Sequence[Any] | None) -> int:
+    """Return how much of the beginning of both is the same."""
+    pairs = enumerate(zip(one or (), other or (), strict=False))
+    shorter = min(len(one or ()), len(other or ()))
+    return next((n for n, (a, b) in pairs if a != b), shorter)
+
+
+def _around(one: str, other: str) -> tuple[str, str]:
     """Return both around the first place where they differ."""
-    same = (n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
-    at = next(same, min(len(one), len(other)))
-    start = max(0, at - _NEAR)
-    parts = (one[start : at + _AFTER], other[start : at + _AFTER])
-    if isinstance(one, str):
-        return str(parts[0]), str(parts[1])
-    return _spelled(start, parts[0]), _spelled(start, parts[1])
+    start = max(0, _same(one, other) - _NEAR)
+    return one[start : start + _AFTER], other[start : start + _AFTER]
 
 
-def _spelled(start: int, ids: Sequence[int]) -> str:
-    return f"{', '.join(map(str, ids))} from token {start} on" if ids else f"no token {start}"
+def _around_ids(one: Prompt, other: Prompt) -> tuple[str, str]:
+    start = max(0, _same(one.ids, other.ids) - _NEAR)
+    parts = [(prompt.ids or ())[start : start + _AFTER] for prompt in (one, other)]
+    found = [f"{', '.join(map(str, p))} from token {start} on" if p else "none" for p in parts]
+    return found[0], found[1]
