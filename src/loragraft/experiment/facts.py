@@ -116,7 +116,7 @@ def _contents(config: RetrievalConfig) -> Any:  # noqa: ANN401
     """Return hashes of what an index holds: one built again of the same documents is the same."""
     from loragraft.experiment.arms.retrieval import Retrieval
 
-    return Retrieval(config).identity()["files"]
+    return Retrieval(config).identity["files"]
 
 
 def _tag(spec: OllamaSpec) -> Any:  # noqa: ANN401
