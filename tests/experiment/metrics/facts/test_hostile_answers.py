@@ -131,6 +131,7 @@ def test_texts(answer: str, accepted: str, right: bool) -> None:
 
 
 MONTHS, FEET, YEAR = ("95 months",), ("5 feet 3 inches",), ("1985",)
+GRANT = "Was the smaller grant that of the Taste Academy or of the Dairy Circle?"
 MOAT = "Which came first, the wall or the moat?"
 
 
@@ -154,6 +155,9 @@ MOAT = "Which came first, the wall or the moat?"
         (MOAT, ("the wall",), "The moat was later than the wall.", True),
         (MOAT, ("the wall",), "First the wall, then the moat.", True),
         (MOAT, ("the wall",), "Neither.", False),
+        (GRANT, ("Taste Academy",), "The Taste Academy: it gave less.", True),
+        (GRANT, ("Taste Academy",), "The academy.", True),
+        (GRANT, ("Taste Academy",), "The Taste Circle: it gave less.", False),
         ("Was it open?", ("no",), "Not in winter.", True),
         ("Was it open?", ("no",), "Not known.", False),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -109,9 +110,20 @@ def choose(statement: str, options: Options, question: str) -> bool | None:
         return None
     first = asserted[0].word in options.right
     others = [term for term in asserted if (term.word in options.right) != first]
+    if others and _blended(statement, asserted, options):
+        return None
     if others and is_listed(statement, asserted[0].start, asserted[0].stop):
         return None
     return not first if _turned(statement, question) else first
+
+
+def _blended(statement: str, asserted: Sequence[Term], options: Options) -> bool:
+    """Whether a name is made of both: the Taste Circle, of the Taste Academy and Dairy Circle."""
+    return any(
+        (one.word in options.right) != (other.word in options.right)
+        and not statement[one.stop : other.start].strip(" -")
+        for one, other in itertools.pairwise(asserted)
+    )
 
 
 def _turned(statement: str, question: str) -> bool:
