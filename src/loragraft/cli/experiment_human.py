@@ -111,6 +111,7 @@ def _gold(config: SeriesConfig, *, wanted: bool) -> Iterator[GoldOf | None]:
 def _export(
     tier: Tier, names: tuple[str, str] | None, target: Path, count: int | None, as_json: bool
 ) -> None:
+    from loragraft.chat.cleaning import clean
     from loragraft.cli.output import print_json
 
     found = tier.export(names, target, count)
@@ -118,12 +119,12 @@ def _export(
         print_json(_exported_json(found))
         return
     key = found.key
-    click.echo(f"{len(key.rows)} pairs of {key.a} and {key.b} for raters: {found.path}")
+    click.echo(clean(f"{len(key.rows)} pairs of {key.a} and {key.b} for raters: {found.path}"))
     left_out = {"with an answer missing": found.missing, "with identical answers": found.identical}
     told = ", ".join(f"{number} {why}" for why, number in left_out.items() if number)
     if told:
         click.echo(f"Left out: {told}")
-    click.echo(f"Which answer is whose, not for raters: {found.folder}")
+    click.echo(clean(f"Which answer is whose, not for raters: {found.folder}"))
 
 
 def _exported_json(found: Exported) -> dict[str, Any]:

@@ -90,7 +90,9 @@ def test_a_line_that_names_the_separator_is_passed_over(tmp_path: Path) -> None:
         (b"id,answer 1\nx,y\n", "has not the columns"),
         (b"PK\x03\x04rest", "is a workbook"),
         (b"id\0,answer 1,better\n", "is no text"),
-        (b'id,answer 1,better\n"' + b"x" * 200_000, "has not the columns"),
+        (b'id,answer 1,better\n"' + b"x" * 200_000, "cannot be read near line 2"),
+        (b'"' + b"x" * 200_000, "has not the columns"),
+        (b"id,answer 1,better\n" + b"\n" * 100_001, "more than 100,000 rows"),
     ],
 )
 def test_what_is_no_table_of_ours_is_refused(tmp_path: Path, data: bytes, reason: str) -> None:

@@ -67,6 +67,8 @@ def test_a_verdict_is_found_in_whatever_it_is_wrapped(output: str) -> None:
         ("Verdict: A", "no reasons"),
         ('{"a":' * 50_000, "no JSON object"),
         ("{" * 200_000, "no JSON object"),
+        ("verdict" + " " * 90_000 + "x", "no JSON object"),
+        ("x" + "\n" * 90_000 + "```x", "no JSON object"),
     ],
 )
 def test_what_is_no_verdict_is_malformed(output: str, reason: str) -> None:

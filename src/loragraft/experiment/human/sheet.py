@@ -13,7 +13,7 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,8 @@ LONGEST_CELL = 30_000
 """Characters of a text; a cell of Excel holds 32,767."""
 LARGEST_FILE = 64 * 1024 * 1024
 """Bytes of a table that comes back."""
+MOST_ROWS = 100_000
+"""Of such a table, blank ones too: more than anybody rates."""
 CUT = "[... cut here]"
 
 LEGACY = "cp1252"
@@ -80,13 +82,11 @@ def read_csv(path: Path, required: Sequence[str]) -> Sheet:
     """
     text, legacy = _decode(path)
     for separator in _SEPARATORS:
-        rows = _parse(text, separator)
-        if rows is None:
-            continue
-        head = [_plain(cell) for cell in rows[0]]
+        rows = _parse(path, text, separator)
+        head = [_plain(cell) for cell in next(rows, [])]
         places = {name: _find(head, name) for name in required}
         if None not in places.values():
-            return Sheet(tuple(_cells(row, places) for row in rows[1:] if any(row)), legacy)
+            return Sheet(tuple(_cells(row, places) for row in rows), legacy)
     raise InputError(
         f"{path} has not the columns {', '.join(required)} in its first row; expected the file "
         "that experiment human --export wrote, filled in and saved as CSV."
@@ -119,16 +119,30 @@ def _decode(path: Path) -> tuple[str, bool]:
     raise InputError(f"{path} is no text; expected a table saved as CSV (UTF-8).")
 
 
-def _parse(text: str, separator: str) -> list[list[str]] | None:
-    """Return the rows of a table, the header first; None where there is none."""
+def _parse(path: Path, text: str, separator: str) -> Iterator[list[str]]:
+    """Yield the rows of a table that are not blank, the header first; none where there is none.
+
+    Raises:
+        InputError: If a row behind the header cannot be read, or there are too many.
+    """
     if text[:4].casefold() == "sep=":  # what Excel writes and reads in front of a table
         text = text.split("\n", 1)[-1]
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    begun = False
     try:
-        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
-    except csv.Error:
-        return None
-    rows = [row for row in rows if any(cell.strip() for cell in row)]
-    return rows or None
+        for number, row in enumerate(reader):
+            if number > MOST_ROWS:
+                raise InputError(
+                    f"{path} has more than {MOST_ROWS:,} rows; expected a small table."
+                )
+            if any(cell.strip() for cell in row):
+                yield row
+                begun = True
+    except csv.Error as error:
+        if begun:
+            raise InputError(
+                f"{path} cannot be read near line {reader.line_num}: {error}. Save it as CSV again."
+            ) from None
 
 
 def _plain(cell: str) -> str:

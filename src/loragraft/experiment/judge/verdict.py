@@ -22,7 +22,6 @@ MOST_TRIES = 64
 LONGEST_REASONS = 2000
 """Characters of reasons that are kept."""
 
-_FENCE = re.compile(r"\s*```$")
 _LOOSE_COMMA = re.compile(r",(\s*[}\]])")
 _KEY = re.compile(r'(?<!\\)"verdict"\s*:')
 _LAST_LINE = re.compile(r"\W*(?:(?:final|my)\s+)?verdict\W{1,8}(?P<word>[\w ]{1,20}?)\W*", re.I)
@@ -169,7 +168,7 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
 
 def _closed(text: str) -> str:
     """Return a text with the bracket that its last object may lack."""
-    return _FENCE.sub("", text.rstrip()).rstrip().rstrip(",") + "}"
+    return text.rstrip().removesuffix("```").rstrip().rstrip(",") + "}"
 
 
 def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
