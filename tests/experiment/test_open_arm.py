@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 
-from loragraft.adapter import peft_loading
 from loragraft.engine.batch.protocol import Continuations, Job
 from loragraft.engine.batch.specs import TransformersSpec
 from loragraft.engine.batch.transformers import TransformersBatchEngine
@@ -120,10 +120,9 @@ def test_an_adapter_of_another_model_is_refused(
 
 
 def test_a_missing_package_is_named(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    there = peft_loading.importlib.util.find_spec
+    there = importlib.util.find_spec
     monkeypatch.setattr(
-        peft_loading.importlib.util, "find_spec",
-        lambda name: None if name == "peft" else there(name),
-    )  # fmt: skip
+        importlib.util, "find_spec", lambda name: None if name == "peft" else there(name)
+    )
     with pytest.raises(MissingExtraError, match=r"loragraft\[peft\]"):
         opened(model=str(base))

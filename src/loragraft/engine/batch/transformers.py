@@ -343,8 +343,8 @@ def _device(device: torch.device) -> str:
 
     if device.type == "cuda":
         return f"cuda {torch.cuda.get_device_name(device)}"
-    if device.type == "cpu":
-        return f"cpu {torch.backends.cpu.get_cpu_capability()}"
+    if device.type == "cpu":  # how many threads share a sum decides its last digits
+        return f"cpu {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
     return device.type
 
 
