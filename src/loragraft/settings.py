@@ -30,6 +30,8 @@ MOST_FILES = 50
 MOST_PROBLEMS = 8
 """Named at once; of more the number is told."""
 _LONGEST_SHOWN = 60
+UNSHOWN = "unshown"
+"""The type of a pydantic_core.PydanticCustomError whose value no message may repeat."""
 
 COMMAND_LINE = Path("--set")
 """What messages call a value that stands in no file."""
@@ -227,6 +229,8 @@ def _problem(path: Path, content: Content, kind: type[BaseModel], problem: Any) 
         return f"{where}{_spell((*keys, *_tag_of(problem)))} {_no_tag(problem)}"
     message = str(problem["msg"]).removeprefix("Value error, ").rstrip(".")
     message = message.replace("a valid tuple", "a list")
+    if problem["type"] == UNSHOWN:
+        return f"{where}{name} is no such thing: {message[:1].lower()}{message[1:]}."
     if not keys:  # the whole file: nobody reads it here
         return f"{where}{message[:1].lower()}{message[1:]}."
     return f"{where}{name} is {_shown(problem['input'])}: {message[:1].lower()}{message[1:]}."

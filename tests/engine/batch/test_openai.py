@@ -29,6 +29,7 @@ from loragraft.engine.batch.specs import OpenAiSpec
 from loragraft.engine.llama import LlamaEngine
 from loragraft.engine.protocol import Message, Sampling
 from loragraft.errors import InputError, UnavailableError
+from loragraft.experiment.config import load_series
 from tests.support.chat_dialects import Said, answering_by
 from tests.support.chat_server import ChatServer, Fault, chat_server
 from tests.support.talking import QUESTIONS, SAYING
@@ -400,8 +401,7 @@ def test_the_key_comes_from_the_environment_and_is_never_shown(
     [
         ("localhost:8080/v1", "no address"),
         ("ftp://h/v1", "no address"),
-        ("http://u:p@h/v1", "key in it would end up"),
-        ("http://h/v1?key=1", "key in it would end up"),
+        ("http://h/v1#key", "key in it would end up"),
         ("http://h:99999/v1", "address is none"),
         ("http://example.org/v1", "unencrypted"),
         ("", "no address"),
@@ -463,3 +463,29 @@ def test_a_plain_prompt_goes_to_the_model_as_it_stands(server: ChatServer) -> No
     assert (body["prompt"], body["max_tokens"], body["seed"]) == ("As it stands", 50, 3)
     (shown,) = engine.log_probs([Continuations("p", plain, (" and", "no"))])
     assert shown.sums == (-0.5, -math.inf)
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        (f"key: {KEY}", "name an environment variable"),
+        (f"url: 'https://u:{KEY}@h/v1'", "set the key in the environment"),
+        (f"url: 'https://h/v1?key={KEY}'", "set the key in the environment"),
+    ],
+)
+def test_a_key_in_a_file_is_refused_and_not_repeated(
+    tmp_path: Path, where: str, words: str
+) -> None:
+    series = tmp_path / "s.yaml"
+    series.write_text(
+        "series: s\ndata: {files: [a.jsonl]}\nbaseline: a\n"
+        f"experiments: {{a: {{engine: {{kind: openai, model: m, {where}}}}}}}\n"
+    )
+    with pytest.raises(InputError, match=words) as raised:
+        load_series(series)
+    assert KEY not in str(raised.value)
+
+
+def test_an_empty_name_means_no_key(server: ChatServer) -> None:
+    assert missing_key(OpenAiSpec(kind="openai", model="m", key="")) is None
+    assert all_of(opened(server, key=""), job(1))["q1"].status == "ok"

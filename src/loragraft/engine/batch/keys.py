@@ -16,7 +16,7 @@ _LOCAL_NAMES = (".local", ".internal", ".lan", ".localhost")
 def has_key(variable: str | None, environ: Mapping[str, str] | None = None) -> bool:
     """Whether a key is set, or none is needed."""
     found = (os.environ if environ is None else environ).get(variable or "", "").strip()
-    return variable is None or bool(found)
+    return not variable or bool(found)
 
 
 def read_key(variable: str | None, url: str) -> Secret | None:
@@ -30,7 +30,7 @@ def read_key(variable: str | None, url: str) -> Secret | None:
         UnavailableError: If the variable is not set.
         InputError: If it holds no key, or the key would go over the network in the open.
     """
-    if variable is None:
+    if not variable:
         return None
     text = os.environ.get(variable, "").strip()
     if not text:

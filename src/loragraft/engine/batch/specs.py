@@ -4,13 +4,40 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
-from loragraft.settings import NameOrPath, Settings
+from loragraft.settings import UNSHOWN, NameOrPath, Settings
 
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
 Price = Annotated[float, Field(ge=0)]
+
+
+def _no_key(text: str) -> str:
+    if text and not (text.isascii() and text.isidentifier()):
+        raise PydanticCustomError(
+            UNSHOWN,
+            "name an environment variable, such as OPENAI_API_KEY. If the key itself stands here, "
+            "take it out and make a new one: files are read by others",
+        )
+    return text
+
+
+def _no_secret(text: str) -> str:
+    if "@" in text or "?" in text:
+        raise PydanticCustomError(
+            UNSHOWN,
+            "give the place alone, as in http://127.0.0.1:8080/v1. A name, a password or a key in "
+            "an address ends up in records: set the key in the environment",
+        )
+    return text
+
+
+Url = Annotated[str, AfterValidator(_no_secret)]
+"""An address without credentials."""
+Variable = Annotated[str, AfterValidator(_no_key)]
+"""The name of an environment variable, never a key."""
 
 
 class LlamaSpec(Settings):
@@ -61,7 +88,7 @@ class OllamaSpec(_Remote):
 
     kind: Literal["ollama"]
     model: str
-    host: str | None = None
+    host: Url | None = None
     context: Count | None = None
 
 
@@ -104,8 +131,8 @@ class OpenAiSpec(_Remote):
 
     kind: Literal["openai"]
     model: str
-    url: str = "https://api.openai.com/v1"
-    key: str | None = "OPENAI_API_KEY"
+    url: Url = "https://api.openai.com/v1"
+    key: Variable | None = "OPENAI_API_KEY"
     context: Count = 16384
     input_price: Price | None = None
     output_price: Price | None = None
@@ -118,8 +145,8 @@ class AnthropicSpec(_Remote):
 
     kind: Literal["anthropic"]
     model: str
-    url: str = "https://api.anthropic.com"
-    key: str = "ANTHROPIC_API_KEY"
+    url: Url = "https://api.anthropic.com"
+    key: Variable = "ANTHROPIC_API_KEY"
     context: Count = 16384
     input_price: Price | None = None
     output_price: Price | None = None
