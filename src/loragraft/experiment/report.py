@@ -128,14 +128,8 @@ def _read(job: ArmJob, infos: dict[str, MetricInfo]) -> _Measured:
     records = {record.id: record for record in job.questions.records}
     scores = _scores(job)
     load, threshold = _load(info), _threshold(samples)
-    of_all = aggregates(
-        task,
-        samples,
-        records,
-        threshold=threshold,
-        load=load,
-        sanity="sanity" in config.metrics.groups,
-    )
+    sanity = "sanity" in config.metrics.groups
+    of_all = aggregates(task, samples, records, threshold=threshold, load=load, sanity=sanity)
     of_all += agreement([score for found in scores.values() for score in found])
     for metric in (*of_each, *barred, *(one.info for one in of_all)):
         infos.setdefault(metric.name, metric)
