@@ -116,6 +116,17 @@ def test_an_endpoint_that_is_dead_fails_its_experiment_and_a_later_run_goes_on(
     ]
 
 
+def test_an_experiment_without_any_answer_has_failed_whenever_it_is_looked_at(
+    server: ChatServer, config: SeriesConfig
+) -> None:
+    server.answer = lambda body: Said("three stones", prompt_tokens=1)  # the prompt was cut
+    for asked in (COUNT, 2 * COUNT, 2 * COUNT):
+        [arm] = run_series(config, RunRequest(only=["steady"], score=False)).arms
+        assert (arm.state, arm.counts) == ("failed", {"truncated": COUNT})
+        assert f"No question of steady was answered ({COUNT} truncated)" in arm.message
+        assert len(server.requests) == asked
+
+
 def test_a_missing_key_leaves_an_optional_experiment_out(
     server: ChatServer, config: SeriesConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -127,6 +127,8 @@ def _outcome(
     job: ArmJob, info: RunInfo, state: ArmState, notes: Iterable[str] = (), seconds: float = 0.0
 ) -> ArmOutcome:
     notes = tuple(dict.fromkeys((*notes, *info.notes)))
+    if info.state == "complete" and not info.answered:
+        state = "failed"
     return ArmOutcome(job.name, state, job.folder, info.total, info.counts, info.message, notes,
                       seconds)  # fmt: skip
 

@@ -162,7 +162,7 @@ def _estimated(
     asked = [prepared[key[0]] for key in waiting if not prepared[key[0]].fault]
     read = sum(question.tokens for question in asked)
     most = sum(question.max_tokens for question in asked)
-    seconds, rests_on = _time(config, name, read, most)
+    seconds, rests_on = _time(config, name, read, most, len(asked))
     return ArmPlan(
         name,
         engine,
@@ -191,7 +191,9 @@ def _cost(spec: Any, read: int, most: int) -> float | None:  # noqa: ANN401
     return (read * spec.input_price + most * spec.output_price) / _MILLION
 
 
-def _time(config: SeriesConfig, name: str, read: int, most: int) -> tuple[float | None, str]:
+def _time(
+    config: SeriesConfig, name: str, read: int, most: int, count: int
+) -> tuple[float | None, str]:
     """Return seconds and what they rest on: an earlier run here, else the model's size."""
     info = read_run(folder_of(config, name))
     load = info.load if info is not None else {}
@@ -199,8 +201,8 @@ def _time(config: SeriesConfig, name: str, read: int, most: int) -> tuple[float 
     wall = load.get("wall_seconds") or 0
     if tokens and wall and info is not None and info.answered:
         written = (load.get("tokens") or 0) / info.answered
-        expected = read + min(most, written * max(most and info.total, 1))
-        return expected / (tokens / wall), "what this experiment has answered so far"
+        expected = read + min(most, written * count)
+        return expected * wall / tokens, "what this experiment has answered so far"
     size, slower = _size(config.experiments[name].engine)
     if not size:
         return None, "nobody knows the speed of this model here"

@@ -295,7 +295,7 @@ def unfinished(config: SeriesConfig) -> list[str]:
         if experiment.optional or left_out(config, name):
             continue
         info = read_run(folder_of(config, name))
-        complete = info is not None and info.state == "complete"
+        complete = info is not None and info.state == "complete" and info.answered > 0
         if not complete or info.questions != questions.of(experiment.task).digest:  # type: ignore[union-attr]
             waiting.append(name)
     return waiting

@@ -15,7 +15,7 @@ from loragraft import __version__
 from loragraft.artifact.files import write_atomically
 from loragraft.artifact.metadata import plain
 from loragraft.errors import InputError
-from loragraft.experiment.records import SCHEMA_VERSION
+from loragraft.experiment.records import FAILED, SCHEMA_VERSION
 
 RUN_NAME = "run.json"
 SAMPLES_NAME = "samples.jsonl"
@@ -99,8 +99,8 @@ class RunInfo:
 
     @property
     def answered(self) -> int:
-        """Return how many samples have an answer."""
-        return self.counts.get("ok", 0) + self.counts.get("parse_error", 0)
+        """Return how many samples have an answer, be it one that nothing can be read from."""
+        return sum(count for status, count in self.counts.items() if status not in FAILED)
 
     @property
     def missing(self) -> dict[str, int]:

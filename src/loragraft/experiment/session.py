@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from loragraft.artifact.metadata import plain
-from loragraft.errors import CheckFailedError, LoragraftError, OutOfSpaceError
+from loragraft.errors import LoragraftError, OutOfSpaceError
 from loragraft.experiment.records import FAILED, Sample
 from loragraft.experiment.run_info import RunInfo, State, utc_now
 from loragraft.experiment.store import Key, RunStore, again
@@ -149,15 +149,16 @@ class Session:
             self._tell("stopped", _stopped(finding), finding=values)
             return self._store.info
         counts = self._store.counts(self._keys)
-        self._tell("complete", "" if found is None else _said(found), finding=values)
-        if counts and not counts.get("ok") and not counts.get("parse_error"):
-            raise CheckFailedError(self._nothing_answered(counts))
+        message = "" if found is None else _said(found)
+        if counts.keys() <= FAILED:
+            message = self._nothing_answered(counts)
+        self._tell("complete", message, finding=values)
         return self._store.info
 
     def _nothing_answered(self, counts: Mapping[str, int]) -> str:
         samples = self._store.samples().values()
         words = next((sample.error for sample in samples if sample.error), "")
-        told = ", ".join(f"{status} {count}" for status, count in counts.items())
+        told = ", ".join(f"{count} {status}" for status, count in counts.items())
         return f"No question of {self._job.name} was answered ({told}). {words}".strip()
 
     def _tell(self, state: State, message: str, **more: Any) -> None:  # noqa: ANN401
