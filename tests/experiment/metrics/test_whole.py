@@ -25,7 +25,7 @@ from loragraft.experiment.metrics.registry import (
 )
 from loragraft.experiment.metrics.speed import percentile
 from loragraft.experiment.records import Sample
-from tests.support.answers import asked, sample
+from tests.support.answers import asked, found, sample, shown
 
 ALL = MetricsConfig(groups=("sanity", "factuality", "grounding", "retrieval", "perplexity"))
 PLAIN = MetricsConfig(groups=("sanity", "factuality", "perplexity"))
@@ -186,3 +186,25 @@ def test_distributions_agree_with_numpy(values: list[float]) -> None:
     assert told.mean == pytest.approx(np.mean(values), abs=1e-6)
     assert told.std == pytest.approx(np.std(values), rel=1e-6, abs=1e-6)
     assert list(told.edges) == pytest.approx(np.histogram_bin_edges([], 10, (-1e6, 1e6)).tolist())
+
+
+CITES = st.lists(
+    st.fixed_dictionaries({"label": st.sampled_from(["P1", "P9"]), "start": st.integers(-2, 40),
+                           "stop": st.integers(-2, 60), "known": st.booleans()}),
+    max_size=3,
+)  # fmt: skip
+
+
+@settings(max_examples=30)
+@given(st.text(max_size=60), CITES, st.sampled_from(["a#0-9", "a", "b#5-6"]))
+def test_any_answer_gets_finite_scores(
+    answer: str, cites: list[dict[str, object]], evidence: str
+) -> None:
+    passage = shown("P1", "a", 0, 20, "An eel of 900 g.")
+    one = sample(answer, citations=tuple(cites), retrieved=(found("a", 0, 20),), shown=(passage,))
+    records = {"q1": asked("eel", "900 g", evidence=(evidence,))}
+    config = MetricsConfig(groups=("sanity", "factuality", "retrieval"))
+    for score in compute(metrics_for(config, "qa", MetricContext(retrieval=True)), [one], records):
+        assert (score.status == "ok") == (score.value is not None)
+        assert score.value is None or math.isfinite(score.value)
+        assert json.dumps([score.value, dict(score.detail)], allow_nan=False)
