@@ -14,13 +14,10 @@ from loragraft.dataset.records import TaskRecord
 from loragraft.experiment.config import MetricGroup, MetricsConfig, TaskKind
 from loragraft.experiment.metrics.measured import EachSample
 from loragraft.experiment.metrics.protocol import Metric, MetricInfo
-from loragraft.experiment.records import NOT_APPLICABLE, Sample, Score
+from loragraft.experiment.records import Sample, Score
 
 if TYPE_CHECKING:
     from loragraft.experiment.metrics.opening import Tools
-
-__all__ = ["NOT_APPLICABLE", "MetricContext", "NotApplicable", "compute", "identity",
-           "metrics_for", "not_applicable"]  # fmt: skip
 
 
 @dataclass(frozen=True)
