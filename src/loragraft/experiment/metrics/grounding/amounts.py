@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -15,6 +16,8 @@ from loragraft.experiment.metrics.facts.unit_text import read_unit
 from loragraft.experiment.metrics.facts.units import Unit
 from loragraft.experiment.metrics.grounding.reading import Reading, Word
 
+MOST_AMOUNTS = 500
+"""Numbers of a text that are looked at: a table in a chunk has a hundred."""
 YEARS = (1000, 2100)
 ALIKE = 5
 """Letters at the beginning of two words that are forms of one."""
@@ -98,23 +101,24 @@ def _readings(quantity: Quantity) -> Iterator[Quantity]:
 
 
 def amounts(reading: Reading) -> list[Amount]:
-    """Return the numbers of a text in their order."""
-    found = [one for one in find_quantities(reading.text) if not _pronoun(one)]
-    places = [(one.start, one.stop, one) for one in found]
-    covered = [(start, stop) for start, stop, _ in places]
-    out = [_amount(reading, start, stop, one) for start, stop, one in places]
-    for word in reading.words:
-        if word.number and not any(start <= word.start < stop for start, stop in covered):
+    """Return the numbers of a text in their order: of an endless one the first."""
+    out: list[Amount] = []
+    words = reading.words
+    stops = [word.stop for word in words]
+    covered: set[int] = set()
+    for quantity in find_quantities(reading.text):
+        if _pronoun(quantity) or not words:
+            continue
+        first = bisect_right(stops, quantity.start)
+        last = bisect_right(stops, quantity.stop - 1)
+        covered.update(range(first, last + 1))
+        at = words[min(first, len(words) - 1)]
+        shown = reading.text[quantity.start : quantity.stop]
+        out.append(Amount(quantity, shown, at.clause, at.sentence))
+    for number, word in enumerate(words):
+        if word.number and number not in covered:
             out.append(Amount(None, word.text, word.clause, word.sentence))
-    return out
-
-
-def _amount(reading: Reading, start: int, stop: int, quantity: Quantity) -> Amount:
-    at = next((word for word in reading.words if word.stop > start), None)
-    shown = reading.text[start:stop]
-    if at is None:
-        return Amount(quantity, shown, -1, -1)
-    return Amount(quantity, shown, at.clause, at.sentence)
+    return out[:MOST_AMOUNTS]
 
 
 def _pronoun(found: Quantity) -> bool:

@@ -83,14 +83,14 @@ def _passive(reading: Reading) -> bool:
 def check_binding(pair: Pair) -> str | None:
     """A number belongs to what the claim says of it, and not to something else."""
     clauses = {part.words[0].clause: part for part in pair.passage.clauses}
-    for wanted in pair.claimed:
+    rest = [one for one in pair.given if not any(own.same(one) for own in pair.claimed)]
+    for wanted in pair.claimed if rest else ():
         of = _said_of(pair.claim, wanted)
-        own = [_inherited(pair.passage, one) & of for one in pair.given if wanted.same(one)]
-        for rival in pair.given:
-            if any(one.same(rival) for one in pair.claimed) or not wanted.rivals(rival):
-                continue
-            stolen = _beginnings(clauses[rival.clause].content) & of
-            if own and all(_belongs_more(stolen, had) for had in own):
+        own = {_inherited(pair.passage, one) & of for one in pair.given if wanted.same(one)}
+        rivals = {one.clause for one in rest if wanted.rivals(one)}
+        for rival in rivals if own else ():
+            stolen = _beginnings(clauses[rival].content) & of
+            if all(_belongs_more(stolen, had) for had in own):
                 return f"{wanted.shown} belongs to something else"
     return None
 
@@ -107,11 +107,7 @@ def _said_of(claim: Reading, amount: Amount) -> frozenset[str]:
 
 def _inherited(passage: Reading, amount: Amount) -> frozenset[str]:
     """Return the content of a number's clause with that of those before it in its sentence."""
-    return _beginnings(
-        word
-        for word in passage.content
-        if word.sentence == amount.sentence and word.clause <= amount.clause
-    )
+    return _beginnings(word for word in passage.until(amount.sentence, amount.clause))
 
 
 def _beginnings(words: Iterable[Word]) -> frozenset[str]:

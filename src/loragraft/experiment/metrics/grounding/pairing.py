@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,6 +16,8 @@ CLAUSE_COST = 0.02
 """And a further clause: of two runs with as much of the claim the shorter one counts."""
 MOST_CLAUSES = 12
 """Clauses that one claim rests on."""
+MOST_AMOUNTS = 32
+"""Numbers of a claim that are looked at: a sentence has a few."""
 RELATED = 5
 """Letters that two words share at their beginning which are forms of one: protected, protection."""
 
@@ -53,8 +56,8 @@ class Pair:
 
     @cached_property
     def claimed(self) -> list[Amount]:
-        """Numbers of the claim."""
-        return amounts(self.claim)
+        """Numbers of the claim: of an endless one the first."""
+        return amounts(self.claim)[:MOST_AMOUNTS]
 
     @cached_property
     def given(self) -> list[Amount]:
@@ -70,14 +73,19 @@ def share(claim: Reading, stems: frozenset[str]) -> float:
 def compare(claim: Reading, passage: Reading) -> Pair:
     """Find the clauses of a passage that a claim rests on."""
     parts = passage.clauses
+    counts = Counter(word.stem for word in claim.content)
+    shared = [part.stems & counts.keys() for part in parts]
     best, best_value = (0, 0), -1.0
     for first in range(len(parts)):
-        stems: frozenset[str] = frozenset()
+        stems: set[str] = set()
+        found = 0
         for stop in range(first + 1, min(first + MOST_CLAUSES, len(parts)) + 1):
-            stems |= parts[stop - 1].stems
+            new = shared[stop - 1] - stems
+            stems |= new
+            found += sum(counts[stem] for stem in new)
             sentences = parts[stop - 1].words[0].sentence - parts[first].words[0].sentence
             cost = SENTENCE_COST * sentences + CLAUSE_COST * (stop - first)
-            value = share(claim, stems) - cost
+            value = found / max(len(claim.content), 1) - cost
             if value > best_value:
                 best, best_value = (first, stop), value
     words = tuple(word for part in parts[slice(*best)] for word in part.words)

@@ -116,6 +116,16 @@ class Reading:
         return frozenset(word.text for word in self.words)
 
     @cached_property
+    def _by_sentence(self) -> dict[int, tuple[Word, ...]]:
+        runs = itertools.groupby(self.content, key=lambda word: word.sentence)
+        return {number: tuple(words) for number, words in runs}
+
+    def until(self, sentence: int, clause: int) -> Iterator[Word]:
+        """Yield the words with content of a sentence, up to the end of a clause."""
+        words = self._by_sentence.get(sentence, ())
+        return (word for word in words if word.clause <= clause)
+
+    @cached_property
     def clauses(self) -> tuple[Reading, ...]:
         """Its clauses, in order."""
         runs = itertools.groupby(self.words, key=lambda word: word.clause)
