@@ -72,6 +72,14 @@ def test_pairs_go_out_and_come_back(config: Path, tmp_path: Path) -> None:
     ]
 
 
+def test_a_file_without_ratings_is_asked_about(config: Path, tmp_path: Path) -> None:
+    sheet = tmp_path / "carl.csv"
+    human(config, "--export", sheet, "--pairs", "tuned", "base")
+    result = human(config, "--import", sheet)
+    assert result.exit_code == 0, result.output
+    assert "carl rated none of the pairs" in result.stderr
+
+
 def test_an_export_says_as_json_where_things_are(config: Path, tmp_path: Path) -> None:
     result = human(config, "--export", tmp_path / "a.csv", "--pairs", "tuned", "base", "--json")
     told = json.loads(result.stdout)

@@ -137,10 +137,15 @@ def _exported_json(found: Exported) -> dict[str, Any]:
 
 
 def _import(tier: Tier, files: Sequence[Path], as_json: bool) -> None:
-    from loragraft.cli.output import print_json
+    from loragraft.cli.output import print_json, print_warnings
     from loragraft.errors import InputError
 
-    taken = {export.key.export for export, _ in tier.take(files)}
+    read = tier.take(files)
+    taken = {export.key.export for export, _ in read}
+    print_warnings([
+        f'{one.rater} rated none of the pairs: is the column "better" filled in?'
+        for _, one in read if not one.votes
+    ])  # fmt: skip
     summaries = [one for one in tier.summaries() if not taken or one.export in taken]
     if not summaries:
         raise InputError(

@@ -44,6 +44,11 @@ def test_nothing_is_taken_for_a_number_or_a_date(text: str) -> None:
     assert quoted(text) == f"\u201c{text}\u201d"
 
 
+def test_texts_that_begin_with_an_operator_stay_as_they_are() -> None:
+    assert quoted("=1+1") == "\u201c=1+1\u201d"
+    assert quoted("a\n- b") == "\u201ca\n'- b\u201d"
+
+
 def test_texts_are_visible_and_cut_visibly() -> None:
     assert quoted("a\x00b\u202ec\ud800") == "\u201cabc\ufffd\u201d"
     assert quoted("x" * 10**6) == "\u201c" + "x" * LONGEST_CELL + "\n" + CUT + "\u201d"

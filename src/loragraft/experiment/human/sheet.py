@@ -32,7 +32,7 @@ LEGACY = "cp1252"
 """What Excel saves a CSV in that is not said to be UTF-8; other characters are lost."""
 
 _OPERATORS = "=+@\u2212\uff1d\uff0b\uff0d\uff20-"
-_CELL_BEGIN = re.compile(rf"(^|[;,|\n]|[;,|\n][\"']+)([{_OPERATORS}])")
+_NEXT_CELL = re.compile(rf"([;,|\n][\"']*)([{_OPERATORS}])")
 _SEPARATORS = ",;\t|"
 
 
@@ -54,7 +54,7 @@ def quoted(text: str) -> str:
     text = visible(text).replace("\t", " ").strip()
     if len(text) > LONGEST_CELL:
         text = f"{text[:LONGEST_CELL]}\n{CUT}"
-    return f"\u201c{_CELL_BEGIN.sub(_apostrophe, text)}\u201d"
+    return f"\u201c{_NEXT_CELL.sub(_apostrophe, text)}\u201d"
 
 
 def _apostrophe(found: re.Match[str]) -> str:
