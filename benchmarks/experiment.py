@@ -6,7 +6,8 @@
   llama.cpp's own batches, which knows token ids and nothing else: no text, no stop texts, no
   records. Medians of the rounds count. How many greedy answers agree is shown, and how many
   hold an accepted answer.
-- Ollama: the engine beside the best that plain requests in parallel reach on the same server.
+- Ollama: the engine beside the best that plain requests in parallel reach on the same server:
+  --host's, or the tests' stand-in (see experiment_ollama.py).
 - Again: a series that is finished is run again, as a whole process.
 
     python benchmarks/experiment.py --quick
@@ -28,11 +29,13 @@ sys.path.insert(0, str(ROOT))
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from experiment_again import measure_again  # noqa: E402
-from experiment_answers import DECODE, RAG, measure_answers  # noqa: E402
+from experiment_answers import DECODE, RAG, measure_answers, smollm2_gguf  # noqa: E402
+from experiment_ollama import TAG, measure_ollama, stand_in  # noqa: E402
 
-PARTS = ("decode", "rag", "again")
+PARTS = ("decode", "rag", "ollama", "again")
 TARGETS = {"decode": {"one_at_a_time": 3.0}, "rag": {"one_at_a_time": 1.25, "bare": 0.95}}
 """Questions a second, as multiples of the other way's."""
+OLLAMA_TARGET = 0.95
 AGAIN_TARGET = 2.0
 """Seconds."""
 
@@ -45,6 +48,9 @@ def judge(figures: dict[str, Any]) -> list[str]:
             ratio = figures[part]["ratios"][way] if part in figures else target
             if ratio < target:
                 missed.append(f"{part}: {ratio:.2f} times {way} instead of {target}")
+    ollama = figures.get("ollama")
+    if ollama and ollama["ratio"] < OLLAMA_TARGET:
+        missed.append(f"ollama: {ollama['ratio']:.2f} of the server's best")
     again = figures.get("again")
     if again and again["seconds"] >= AGAIN_TARGET:
         missed.append(f"a finished run again took {again['seconds']:.2f} s")
@@ -58,6 +64,10 @@ def show(figures: dict[str, Any]) -> None:
     for part in ("decode", "rag"):
         if part in figures:
             _show_answers(part, figures[part])
+    if "ollama" in figures:
+        f = figures["ollama"]
+        print(f"\nollama, {f['concurrency']} at a time: {f['ours_per_second']:.2f} questions a "
+              f"second, {f['ratio']:.3f} of bare requests ({f['server']})")  # fmt: skip
     if "again" in figures:
         again = figures["again"]
         print(f"\nfinished run again: {again['seconds']:.2f} s (first: {again['first']:.1f} s)")
@@ -90,9 +100,20 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             figures[part] = measure_answers(
                 shape, options.model, count, rounds, options.width, options.threads
             )
+    if "ollama" in options.only:
+        figures["ollama"] = _ollama(options)
     if "again" in options.only:
         figures["again"] = measure_again()
     return figures
+
+
+def _ollama(options: argparse.Namespace) -> dict[str, Any]:
+    count, rounds = (8, 1) if options.quick else (24, options.rounds)
+    if options.host:
+        found = measure_ollama(options.host, options.tag, count=count, rounds=rounds)
+        return found | {"server": f"{options.tag} of {options.host}"}
+    with stand_in(smollm2_gguf().parent) as url:
+        return measure_ollama(url, TAG, count=count, rounds=rounds) | {"server": "a stand-in"}
 
 
 def main() -> int:
@@ -105,6 +126,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--width", type=int, default=32)
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--host", help="an Ollama server in place of the stand-in")
+    parser.add_argument("--tag", help="its model")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     figures = measure(options)

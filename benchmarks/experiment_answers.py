@@ -45,7 +45,7 @@ RAG = Shape(
     "Answer the question from the passages alone. Give the answer in one short sentence, and put "
     "the label of the passage that holds it behind it in brackets, as in [P2]. Say that you do not "
     "know if no passage holds the answer. Do not repeat the question.",
-    5, 32,
+    5, 48,
 )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import random
 import signal
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from tests.support.talking import QUESTIONS, SAYING
 GREEDY = Sampling(temperature=0, max_tokens=20)
 HOT = Sampling(temperature=3.0, max_tokens=20)
 """So much chance that the last digit of a logit soon decides."""
+HOT_7 = dataclasses.replace(HOT, seed=7)
 WIDTH, CONTEXT = 4, 512
 
 
@@ -207,6 +209,27 @@ def test_a_recurrent_model_keeps_conversations_apart_too(
     assert alone.chat(greedy.messages, greedy.sampling).text == first["q0"][2]["text"]
     alone.close()
     mamba.close()
+
+
+def test_attention_in_a_window_keeps_conversations_apart_too(
+    opened: Callable[..., LlamaBatchEngine], tmp_path: Path
+) -> None:
+    """As Gemma's: tokens far back are seen by every other layer only."""
+    data, key = opened("gemma2").model.gguf.read_bytes(), b"gemma2.attention.sliding_window"
+    at = data.index(key) + len(key) + 4
+    file = tmp_path / "window.gguf"
+    file.write_bytes(data[:at] + struct.pack("<I", 40) + data[at + 4 :])
+    gemma = LlamaBatchEngine(open_model(file), context=CONTEXT, width=WIDTH, threads=1)
+    jobs = [dataclasses.replace(job, messages=job.messages[-1:])
+            for job in many()]  # fmt: skip
+    jobs += [Job(f"long{n}", user("lazy fox " * 30 + f"word {n}"), HOT_7) for n in range(3)]
+    first = told(gemma.answers(jobs))
+    assert gemma.load.shared_tokens > 0
+    for part in (jobs[::-1], jobs[-2:], jobs[3:9]):
+        assert told(gemma.answers(part)) == {job.id: first[job.id] for job in part}
+    wide = told(opened("gemma2").answers(jobs))
+    assert wide["long1"] != first["long1"]
+    gemma.close()
 
 
 def test_where_rows_of_a_batch_differ_only_one_is_used(

@@ -118,7 +118,7 @@ def _read_body(slots: LlamaSlots, start: int, body: Sequence[int]) -> Iterator[N
         part = body[at : at + PART]
         if len(part) == 1:  # in company: see part_ends
             idle = [None] * (slots.width - 1)
-            yield slots.step([(part[0], start + at), *idle])[:1]
+            yield slots.step([(part[0], start + at), *idle])[:1].copy()
         else:
             logits = slots.read_part(0, part, start + at, len(part))
             if logits is not None:

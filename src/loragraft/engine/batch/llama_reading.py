@@ -23,6 +23,8 @@ PART = 64
 """Tokens of a part: smaller ones share more, larger ones read faster."""
 DEPTH = 4
 """Beginnings kept at most, one inside the other: instructions, passages, question ..."""
+ROOM = 2
+"""Whole contexts whose memory they may take together."""
 
 
 def part_ends(length: int) -> list[int]:
@@ -110,12 +112,16 @@ class PromptReader:
                 last = end == len(prompt)
                 rows = self._slots.read_part(slot, prompt[start:end], start, 1 if last else 0)
                 logits = None if rows is None else rows[0]
-                if end in needed:
+                if end in needed and self._has_room(end):
                     self._kept.append(_Kept(prompt[:end], self._slots.keep(slot), logits))
                 start = end
         if logits is None:
             raise AssertionError("the last part of a prompt has logits")
         return ReadPrompt(logits, shared)
+
+    def _has_room(self, count: int) -> bool:
+        held = sum(len(kept.tokens) for kept in self._kept)
+        return held + count <= ROOM * self._slots.context
 
     def _begin(self, slot: int, prompt: Sequence[int]) -> int:
         """Bring a slot to the longest known beginning; return its length."""

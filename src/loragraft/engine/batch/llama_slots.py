@@ -84,7 +84,7 @@ class LlamaSlots(LlamaModel):
         shown = len(tokens) - wanted
         rows = [(t, start + i, slot, i >= shown) for i, t in enumerate(tokens)]
         self._decode_rows(rows, watch=True)
-        return self._rows(range(shown, len(tokens))) if wanted else None
+        return self._rows(range(shown, len(tokens))).copy() if wanted else None
 
     def step(self, rows: Sequence[tuple[int, int] | None]) -> NDArray[np.float32]:
         """Read one more token of every sequence.
@@ -93,7 +93,7 @@ class LlamaSlots(LlamaModel):
             rows: A sequence's token and how many stand before it; None for one that is idle.
 
         Returns:
-            Logits of shape [width, vocabulary].
+            Logits of shape [width, vocabulary], good until the next computation.
 
         Raises:
             BundleError: If a token does not exist or the computation fails.
@@ -119,13 +119,13 @@ class LlamaSlots(LlamaModel):
         self._compute(batch, watch)
 
     def _rows(self, rows: range) -> NDArray[np.float32]:
-        """Return logits of the last batch, copied: the next computation overwrites them."""
+        """Return logits of the last batch as they lie in llama.cpp's own memory."""
         import numpy as np
 
         with self._open():  # asked for one after the other, they lie one after the other
             pointer = self._llama.llama_get_logits_ith(self._context, rows.start)
             shape = (len(rows), self.vocabulary)
-            logits: NDArray[np.float32] = np.ctypeslib.as_array(pointer, shape).copy()
+            logits: NDArray[np.float32] = np.ctypeslib.as_array(pointer, shape)
         return logits
 
     def rows_agree(self) -> bool:

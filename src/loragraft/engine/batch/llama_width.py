@@ -5,6 +5,7 @@ from __future__ import annotations
 from loragraft.artifact.space import format_bytes, machine_memory
 from loragraft.checkpoint.bundle import LocalModel
 from loragraft.checkpoint.gguf_file import GgufFile
+from loragraft.engine.batch.llama_reading import ROOM
 from loragraft.engine.batch.llama_slots import cells
 from loragraft.engine.llama_memory import BUFFERS, cache_bytes
 from loragraft.errors import OutOfMemoryError
@@ -46,5 +47,5 @@ def choose_width(model: LocalModel, context: int, memory: int | None = None) -> 
 def needed_bytes(file: GgufFile, context: int, width: int) -> int:
     """Return what a model with so many conversations takes, weights included."""
     weights = sum(tensor.nbytes for tensor in file.tensors.values())
-    # One conversation more: common beginnings are kept beside the cache.
-    return weights + cache_bytes(file, cells(context)) * (width + 1) + BUFFERS
+    # Common beginnings are kept beside the cache.
+    return weights + cache_bytes(file, cells(context)) * (width + ROOM) + BUFFERS
