@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -126,3 +127,16 @@ def test_json_holds_all_that_the_table_shows() -> None:
     assert values["metrics"][0]["of"]["a|b"]["count"] == 1
     assert values["not_compared"] == {"a|b": "other | questions"}
     assert [block.title for block in blocks_of(hostile())] == ["Series s, 0.5B", "What counts"]
+
+
+def test_pairs_that_a_judge_compared_are_a_table_of_their_own() -> None:
+    told = {"a": "new", "b": "old", "win_rate": 0.75, "judged": 4, "wins": 3, "ties": 0,
+            "losses": 1, "disagreement_rate": None, "first_rate": 0.5,
+            "missing": {"parse_error": 2}}  # fmt: skip
+    block = blocks_of(replace(hostile(), judged=(told,)))[-1]
+    row = dict(zip(block.columns, block.rows[0], strict=True))
+    assert row == {
+        "pair": "new against old", "win rate": "0.750", "questions": "4",
+        "won / tied / lost": "3 / 0 / 1", "orders disagree": "", "first place preferred": "0.500",
+        "missing": "2 parse_error",
+    }  # fmt: skip

@@ -106,13 +106,15 @@ def _pairs(table: Table) -> Block:
 
 
 def _judged(table: Table) -> Block:
+    """Return the judge's verdicts; one who does not care for places prefers the first in half."""
     rows = [
         [f"{pair['a']} against {pair['b']}", _share(pair["win_rate"]), str(pair["judged"]),
          f"{pair['wins']} / {pair['ties']} / {pair['losses']}", _share(pair["disagreement_rate"]),
-         ", ".join(f"{count} {why}" for why, count in pair["missing"].items())]
+         _share(pair["first_rate"]), ", ".join(f"{count} {why}" for why, count in pair["missing"].items())]
         for pair in table.judged
     ]  # fmt: skip
-    columns = ("pair", "win rate", "questions", "won / tied / lost", "orders disagree", "missing")
+    columns = ("pair", "win rate", "questions", "won / tied / lost", "orders disagree",
+               "first place preferred", "missing")  # fmt: skip
     return Block("Judged in pairs, both orders", columns, rows)
 
 
