@@ -110,7 +110,8 @@ def _judged(table: Table) -> Block:
     rows = [
         [f"{pair['a']} against {pair['b']}", _share(pair["win_rate"]), str(pair["judged"]),
          f"{pair['wins']} / {pair['ties']} / {pair['losses']}", _share(pair["disagreement_rate"]),
-         _share(pair["first_rate"]), ", ".join(f"{count} {why}" for why, count in pair["missing"].items())]
+         _share(pair["first_rate"]),
+         ", ".join(f"{count} {why}" for why, count in pair["missing"].items())]
         for pair in table.judged
     ]  # fmt: skip
     columns = ("pair", "win rate", "questions", "won / tied / lost", "orders disagree",
