@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loragraft.dataset.records import Qa, read_records
@@ -92,12 +92,47 @@ def test_yes_or_no(answer: str, said: str | None) -> None:
     "text",
     ["1 " * 50_000, "1," * 50_000, "a or " * 20_000, "no " * 30_000, "- x\n" * 20_000, "(" * 50_000,
      "one hundred and " * 10_000, "5 m per " * 10_000, "." * 50_000,
-     "\u0301" * 20_000, "\x00\x1b[2J"],
+     "\u0301" * 20_000, "\x00\x1b[2J", "trout and " + "a" * 1_000 + "#", "one " * 10_000,
+     "trout, " + "a" * 1_000 + "#", "not " + " " * 1_000 + "x", "- " * 30_000, "*" * 50_000 + "x"],
 )  # fmt: skip
 def test_endless_answers_are_read(text: str) -> None:
     assert not judge_answer(text, ["eel"], "Which fish, eel or trout?").right
     assert not judge_answer(text, ["95 months"], "How long?").right
     judge_answer(text, ["yes"], "Is it?")
+
+
+PIECES = [
+    *"0123456789.,-+/ ()%^~$",
+    "⁻",
+    "²",
+    "½",
+    "e",
+    "x10",
+    "·",
+    " per ",
+    " km",
+    "°C",
+    "hundred ",
+    "ninety-",
+    "and ",
+    "a ",
+    "half ",
+    "minus ",
+    " to ",
+    " or ",
+    "not ",
+    "±",
+    "th",
+    "°",
+    "'",
+]
+
+
+@settings(max_examples=300)
+@given(st.lists(st.sampled_from(PIECES), max_size=14).map("".join))
+def test_any_numbers_are_judged(text: str) -> None:
+    judge_answer(text, ["95 km", text or "5"], text)
+    judge_answer("It was 5.", [text or "5"], "How much?")
 
 
 @given(st.text(max_size=120), st.text(min_size=1, max_size=30), st.text(max_size=60))

@@ -21,7 +21,7 @@ _OR_BEFORE = re.compile(
 )
 _AND_AFTER = re.compile(
     rf"\s*(?:\w+\s+)?(?:,\s*)?(?:and|&|plus|as well as|along with)\s+(?!{_VERB})"
-    rf"(?:(?!{_VERB})\w+[\s-]*){{1,5}}(?=[.,;:!?()]|$)",
+    rf"\w+(?:[\s-]+(?!{_VERB})\w+){{0,4}}[\s-]*(?=[.,;:!?()]|$)",
     re.IGNORECASE,
 )
 _AND_BEFORE = re.compile(
@@ -30,7 +30,7 @@ _AND_BEFORE = re.compile(
 )
 _COMMA_AFTER = re.compile(
     rf"\s*,\s*(?!(?:the|a|an|which|who|that|where|when|at|in|on|of|by|with|from|for)\b|{_VERB})"
-    rf"(?:(?!{_VERB})\w+[\s-]*){{1,{SHORT_ITEM}}}(?:,|\band\b|\bor\b)",
+    rf"\w+(?:[\s-]+(?!{_VERB}|and\b|or\b)\w+){{0,{SHORT_ITEM - 1}}}\s*(?:,|\band\b|\bor\b)",
     re.IGNORECASE,
 )
 _SLASH_AFTER, _SLASH_BEFORE = re.compile(r"\s*/\s*[A-Za-z]"), re.compile(r"[A-Za-z]\s*/\s*$")
