@@ -14,6 +14,9 @@ from loragraft.experiment.metrics.facts.units import DEGREE, TEMPERATURE, Unit
 
 Bound = Literal["", "<", ">"]
 LONGEST = 20_000
+_NEAR = 12
+"""Characters before a number that hold a sign of money or "between": a search from the text's
+beginning on would cost the square of its length."""
 """Characters of a text in which quantities are looked for."""
 _ROUNDED = 2
 """Significant digits that a converted number needs at least to count as the same."""
@@ -118,7 +121,7 @@ def read_quantity(text: str) -> Quantity | None:
 
 def _quantity(text: str, number: Number) -> Quantity:
     unit, noun, start, stop = None, "", number.start, number.stop
-    money = _MONEY.search(text, 0, start)
+    money = _MONEY.search(text, max(0, start - _NEAR), start)
     part_of = _PART_OF.match(text, stop) if number.word and not number.step else None
     again = _AGAIN.match(text, stop)
     read = read_unit(text, stop if part_of is None else part_of.end())
@@ -223,7 +226,10 @@ def _joined(text: str, found: list[Quantity]) -> list[Quantity]:
             and _alike(out[-1], one)
             and (
                 _TO.fullmatch(between)
-                or (between.strip() == "and" and _BETWEEN.search(text, 0, out[-1].start))
+                or (
+                    between.strip() == "and"
+                    and _BETWEEN.search(text, max(0, out[-1].start - _NEAR), out[-1].start)
+                )
             )
         ):
             out[-1] = replace(out[-1], high=one.low, unit=one.unit, noun=one.noun, stop=one.stop)

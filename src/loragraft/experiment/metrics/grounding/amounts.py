@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from loragraft.experiment.metrics.facts.quantities import (
     Quantity,
@@ -39,15 +40,20 @@ class Amount:
     clause: int
     sentence: int
 
+    @cached_property
+    def readings(self) -> tuple[Quantity, ...]:
+        """The quantity without its bound; of a range also both ends."""
+        return () if self.quantity is None else tuple(_readings(self.quantity))
+
     def same(self, other: Amount) -> bool:
         """Whether another one says the same, in whatever unit; one of them may lack it."""
         if self.quantity is None or other.quantity is None:
             return self.quantity is other.quantity and self.shown == other.shown
-        ours = replace(self.quantity, bound="")
+        ours = self.readings[0]
         return any(
             same(ours, one) or (ours.value == one.value and (_bare(ours) or _bare(one)))
             or (ours.value == one.value and self._unit_alike(other))
-            for one in _readings(other.quantity)
+            for one in other.readings
         )  # fmt: skip
 
     def _unit_alike(self, other: Amount) -> bool:
@@ -59,13 +65,13 @@ class Amount:
         """Return both ends of a range; itself alone, where it is none."""
         if self.quantity is None or self.quantity.low is self.quantity.high:
             return [self]
-        return [replace(self, quantity=one) for one in list(_readings(self.quantity))[1:]]
+        return [replace(self, quantity=one) for one in self.readings[1:]]
 
     def like(self, other: Amount) -> bool:
         """Whether the numbers are the same, and the units are not."""
         if self.quantity is None or other.quantity is None:
             return False
-        values = {one.value for one in _readings(other.quantity)}
+        values = {one.value for one in other.readings}
         return self.quantity.value in values and not self.same(other)
 
     def rivals(self, other: Amount) -> bool:

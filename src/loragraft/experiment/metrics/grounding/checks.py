@@ -7,8 +7,9 @@ subject, so each can be wrong; docs/grounding.md says how often, on labelled pai
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from loragraft.experiment.metrics.grounding.amounts import Amount
 from loragraft.experiment.metrics.grounding.lexicon import (
     CAREFUL,
     CAUSES,
@@ -39,16 +40,20 @@ Check = Callable[[Pair], str | None]
 
 def check_numbers(pair: Pair) -> str | None:
     """Every number of the claim stands in the passage, with its unit."""
-    for wanted in pair.claimed:
-        if any(wanted.same(one) for one in pair.given) or all(
-            any(end.same(one) for one in pair.given) for end in wanted.ends()
-        ):
+    for wanted, found in zip(pair.claimed, pair.found, strict=True):
+        if found or _both_ends(wanted, pair.given):
             continue
         other = next((one for one in pair.given if wanted.like(one)), None)
         if other is not None:
             return f"{wanted.shown}, where the passage says {other.shown}"
         return f"{wanted.shown} is not in the passage"
     return None
+
+
+def _both_ends(wanted: Amount, given: Sequence[Amount]) -> bool:
+    """Whether both ends of a range stand in the passage, apart from each other."""
+    ends = wanted.ends()
+    return len(ends) > 1 and all(any(end.same(one) for one in given) for end in ends)
 
 
 def check_names(pair: Pair) -> str | None:

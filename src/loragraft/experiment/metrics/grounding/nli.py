@@ -87,8 +87,7 @@ class NliSupport:
         room = _room(model, tokenizer)
         special = tokenizer.num_special_tokens_to_add(pair=True)
         least = min(LEAST_ROOM, room // 2)
-        own = len(tokenizer(claim, add_special_tokens=False)["input_ids"])
-        left = max(room - special - own, least)
+        left = max(room - special - self._count(claim), least)
         for window in self._windows(passage, left):
             yield dict(
                 tokenizer(window, claim, truncation="longest_first", max_length=room,
@@ -97,15 +96,26 @@ class NliSupport:
 
     def _windows(self, passage: str, room: int) -> Iterator[str]:
         """Yield runs of sentences that fit, each begun where the last one ended."""
-        _, tokenizer = self._loaded()
         begun, end = 0, 0
         for start, stop in sentences(passage):
-            tokens = tokenizer(passage[begun:stop], add_special_tokens=False)["input_ids"]
-            if len(tokens) > room and end > begun:
-                yield passage[begun:end].strip()
+            if self._count(passage[begun:stop]) > room and end > begun:
+                yield from self._fitting(passage[begun:end].strip(), room)
                 begun = start
             end = stop
-        yield passage[begun:end].strip()
+        yield from self._fitting(passage[begun:end].strip(), room)
+
+    def _fitting(self, text: str, room: int) -> Iterator[str]:
+        """Yield a text, or as many parts of it as a sentence without an end needs."""
+        words = text.split()
+        if len(words) < 2 or self._count(text) <= room:
+            yield text
+            return
+        for part in (words[: len(words) // 2], words[len(words) // 2 :]):
+            yield from self._fitting(" ".join(part), room)
+
+    def _count(self, text: str) -> int:
+        _, tokenizer = self._loaded()
+        return len(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
     def _probability(self, inputs: dict[str, Any]) -> float:
         import torch

@@ -18,6 +18,8 @@ from loragraft.experiment.metrics.grounding.reading import Reading, Word
 
 NEAR_COPY = 0.6
 """Share of a claim's content that clauses must have for their order to be compared."""
+MOST_WORDS = 80
+"""Words whose order is compared: a long sentence has forty."""
 PASSIVE = 8
 """Words between "was" and "by" of a passive."""
 
@@ -31,7 +33,7 @@ def check_order(pair: Pair) -> str | None:
     if pair.near < NEAR_COPY or _passive(pair.claim) != _passive(pair.span):
         return None
     ours, theirs = _places(pair.claim), _places(pair.span)
-    shared = [stem for stem in ours if stem in theirs]
+    shared = [stem for stem in ours if stem in theirs][:MOST_WORDS]
     fixed = [stem for stem in shared if not _adverbial(pair.claim, ours[stem])
              and not _company(pair, ours, theirs, stem)]  # fmt: skip
     for first, last in itertools.combinations(fixed, 2):
@@ -83,12 +85,12 @@ def _passive(reading: Reading) -> bool:
 def check_binding(pair: Pair) -> str | None:
     """A number belongs to what the claim says of it, and not to something else."""
     clauses = {part.words[0].clause: part for part in pair.passage.clauses}
-    rest = [one for one in pair.given if not any(own.same(one) for own in pair.claimed)]
-    for wanted in pair.claimed if rest else ():
+    for wanted, found in zip(pair.claimed, pair.found, strict=True):
         of = _said_of(pair.claim, wanted)
-        own = {_inherited(pair.passage, one) & of for one in pair.given if wanted.same(one)}
-        rivals = {one.clause for one in rest if wanted.rivals(one)}
-        for rival in rivals if own else ():
+        places = {(one.sentence, one.clause) for one in found}
+        own = {_beginnings(pair.passage.until(*place)) & of for place in places}
+        rivals = {one.clause for one in pair.unclaimed if wanted.rivals(one)} if own else set()
+        for rival in sorted(rivals):
             stolen = _beginnings(clauses[rival].content) & of
             if all(_belongs_more(stolen, had) for had in own):
                 return f"{wanted.shown} belongs to something else"
@@ -103,11 +105,6 @@ def _belongs_more(stolen: frozenset[str], had: frozenset[str]) -> bool:
 
 def _said_of(claim: Reading, amount: Amount) -> frozenset[str]:
     return _beginnings(word for word in claim.content if word.clause == amount.clause)
-
-
-def _inherited(passage: Reading, amount: Amount) -> frozenset[str]:
-    """Return the content of a number's clause with that of those before it in its sentence."""
-    return _beginnings(word for word in passage.until(amount.sentence, amount.clause))
 
 
 def _beginnings(words: Iterable[Word]) -> frozenset[str]:

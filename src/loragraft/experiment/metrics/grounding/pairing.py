@@ -56,13 +56,28 @@ class Pair:
 
     @cached_property
     def claimed(self) -> list[Amount]:
-        """Numbers of the claim: of an endless one the first."""
-        return amounts(self.claim)[:MOST_AMOUNTS]
+        """Numbers of the claim, those of a clause once: of an endless one the first."""
+        return _distinct(amounts(self.claim))[:MOST_AMOUNTS]
 
     @cached_property
     def given(self) -> list[Amount]:
-        """Numbers of the passage."""
-        return amounts(self.passage)
+        """Numbers of the passage, those of a clause once."""
+        return _distinct(amounts(self.passage))
+
+    @cached_property
+    def found(self) -> list[list[Amount]]:
+        """For each number of the claim, the passage's that say the same."""
+        return [[one for one in self.given if own.same(one)] for own in self.claimed]
+
+    @cached_property
+    def unclaimed(self) -> list[Amount]:
+        """Numbers of the passage that the claim has not."""
+        taken = {id(one) for some in self.found for one in some}
+        return [one for one in self.given if id(one) not in taken]
+
+
+def _distinct(found: list[Amount]) -> list[Amount]:
+    return list({(one.shown, one.clause): one for one in found}.values())
 
 
 def share(claim: Reading, stems: frozenset[str]) -> float:
