@@ -104,7 +104,8 @@ def test_a_fault_costs_the_pair_it_hits_and_the_next_run_mends_it(
 def test_a_fault_that_passes_costs_nothing(
     tmp_path: Path, engine: BatchEngine, server: ChatServer
 ) -> None:
-    server.faults.extend([Fault("status", 529), Fault("drop"), Fault("status", 500)])
+    for number, fault in enumerate((Fault("status", 529), Fault("drop"), Fault("status", 500))):
+        server.faults_for[f"What is q{number}?"].append(fault)
     assert [one.outcome for one in judge(tmp_path, engine)] == ["a"] * 4
 
 
