@@ -103,7 +103,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     if "ollama" in options.only:
         figures["ollama"] = _ollama(options)
     if "again" in options.only:
-        figures["again"] = measure_again()
+        figures["again"] = measure_again(options.model or smollm2_gguf())
     return figures
 
 
@@ -112,7 +112,7 @@ def _ollama(options: argparse.Namespace) -> dict[str, Any]:
     if options.host:
         found = measure_ollama(options.host, options.tag, count=count, rounds=rounds)
         return found | {"server": f"{options.tag} of {options.host}"}
-    with stand_in(smollm2_gguf().parent) as url:
+    with stand_in((options.model or smollm2_gguf()).parent) as url:
         return measure_ollama(url, TAG, count=count, rounds=rounds) | {"server": "a stand-in"}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -13,17 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from experiment_answers import SCIENCE, smollm2_gguf
+from experiment_answers import SCIENCE
 
 QUESTIONS = 100
 HEAVY = ("llama_cpp", "torch", "transformers", "sentence_transformers", "faiss", "numpy", "sklearn")
 """What is only needed to answer, to embed or to measure."""
 
 
-def _write_series(folder: Path) -> Path:
+def _write_series(folder: Path, gguf: Path) -> Path:
     tasks = (SCIENCE / "tasks.jsonl").read_text(encoding="utf-8").splitlines()[:QUESTIONS]
     (folder / "tasks.jsonl").write_text("\n".join(tasks) + "\n", encoding="utf-8")
-    engine = {"kind": "llama", "model": str(smollm2_gguf()), "width": 32}
+    engine = {"kind": "llama", "model": str(gguf), "width": 32}
     series: dict[str, Any] = {
         "series": "again",
         "data": {"files": ["tasks.jsonl"]},
@@ -47,17 +46,13 @@ def _run(series: Path, *options: str) -> tuple[float, str]:
     return time.perf_counter() - start, done.stderr
 
 
-def measure_again(runs: int = 3) -> dict[str, Any]:
+def measure_again(gguf: Path, runs: int = 3) -> dict[str, Any]:
     """Run a series to its end, then again."""
     with tempfile.TemporaryDirectory() as name:
-        series = _write_series(Path(name))
+        series = _write_series(Path(name), gguf)
         first, _ = _run(series)
         again = sorted(_run(series)[0] for _ in range(runs))
         _, imported = _run(series, "-X", "importtime")
     modules = set(re.findall(r"\|\s+(\w+)(?:\.|$)", imported, re.MULTILINE))
     return {"questions": QUESTIONS, "first": first, "runs": again, "seconds": again[runs // 2],
             "heavy": sorted(modules.intersection(HEAVY))}  # fmt: skip
-
-
-if __name__ == "__main__":
-    print(json.dumps(measure_again()))
