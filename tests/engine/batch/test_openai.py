@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import threading
@@ -15,7 +14,6 @@ import pytest
 from loragraft.checkpoint.bundle import open_model
 from loragraft.engine.batch import endpoint
 from loragraft.engine.batch.openai import OpenAiBatchEngine
-from loragraft.engine.batch.opening import missing_key, open_engine
 from loragraft.engine.batch.plain import PLAIN
 from loragraft.engine.batch.protocol import (
     Answer,
@@ -29,7 +27,6 @@ from loragraft.engine.batch.specs import OpenAiSpec
 from loragraft.engine.llama import LlamaEngine
 from loragraft.engine.protocol import Message, Sampling
 from loragraft.errors import InputError, UnavailableError
-from loragraft.experiment.config import load_series
 from tests.support.chat_dialects import Said, answering_by
 from tests.support.chat_server import ChatServer, Fault, chat_server
 from tests.support.talking import QUESTIONS, SAYING
@@ -371,48 +368,6 @@ def test_what_it_costs(server: ChatServer) -> None:
     assert (answer.cost, answer.status) == (None, "ok")
 
 
-def test_the_key_comes_from_the_environment_and_is_never_shown(
-    server: ChatServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("MY_KEY", raising=False)
-    spec = OpenAiSpec(kind="openai", model="m", url=f"{server.url}/v1", key="MY_KEY")
-    assert missing_key(spec) == "MY_KEY"
-    with pytest.raises(UnavailableError, match=r"MY_KEY is not set.*\.env\.example"):
-        open_engine(spec)
-    monkeypatch.setenv("MY_KEY", "two words")
-    with pytest.raises(InputError, match="MY_KEY holds 9 characters that are no key"):
-        open_engine(spec)
-    monkeypatch.setenv("MY_KEY", KEY)
-    assert missing_key(spec) is None
-    engine = open_engine(spec)
-    OPENED.append(engine)
-    server.key = KEY
-    assert [answer.status for answer in engine.answers([job(1)])] == ["ok"]
-    assert KEY not in json.dumps(engine.identity())
-    assert KEY not in repr(vars(engine))
-    server.key = "another"
-    with pytest.raises(UnavailableError, match="Set MY_KEY to a key of this endpoint") as raised:
-        list(engine.answers([job(1)]))
-    assert KEY not in str(raised.value)
-
-
-@pytest.mark.parametrize(
-    ("url", "words"),
-    [
-        ("localhost:8080/v1", "no address"),
-        ("ftp://h/v1", "no address"),
-        ("http://h/v1#key", "key in it would end up"),
-        ("http://h:99999/v1", "address is none"),
-        ("http://example.org/v1", "unencrypted"),
-        ("", "no address"),
-    ],
-)
-def test_addresses_that_are_none(url: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MY_KEY", KEY)
-    with pytest.raises(InputError, match=words):
-        OpenAiBatchEngine(OpenAiSpec(kind="openai", model="m", url=url, key="MY_KEY"))
-
-
 def test_the_address_of_the_page_itself_is_understood(server: ChatServer) -> None:
     engine = opened(server, url=f"{server.url}/v1/chat/completions/")
     assert all_of(engine, job(1))["q1"].status == "ok"
@@ -463,29 +418,3 @@ def test_a_plain_prompt_goes_to_the_model_as_it_stands(server: ChatServer) -> No
     assert (body["prompt"], body["max_tokens"], body["seed"]) == ("As it stands", 50, 3)
     (shown,) = engine.log_probs([Continuations("p", plain, (" and", "no"))])
     assert shown.sums == (-0.5, -math.inf)
-
-
-@pytest.mark.parametrize(
-    ("where", "words"),
-    [
-        (f"key: {KEY}", "name an environment variable"),
-        (f"url: 'https://u:{KEY}@h/v1'", "set the key in the environment"),
-        (f"url: 'https://h/v1?key={KEY}'", "set the key in the environment"),
-    ],
-)
-def test_a_key_in_a_file_is_refused_and_not_repeated(
-    tmp_path: Path, where: str, words: str
-) -> None:
-    series = tmp_path / "s.yaml"
-    series.write_text(
-        "series: s\ndata: {files: [a.jsonl]}\nbaseline: a\n"
-        f"experiments: {{a: {{engine: {{kind: openai, model: m, {where}}}}}}}\n"
-    )
-    with pytest.raises(InputError, match=words) as raised:
-        load_series(series)
-    assert KEY not in str(raised.value)
-
-
-def test_an_empty_name_means_no_key(server: ChatServer) -> None:
-    assert missing_key(OpenAiSpec(kind="openai", model="m", key="")) is None
-    assert all_of(opened(server, key=""), job(1))["q1"].status == "ok"
