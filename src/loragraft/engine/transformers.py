@@ -105,9 +105,18 @@ class TransformersEngine:
         """
         return self.tokenize(self.render(messages, think=think))
 
-    def tokenize(self, text: str, *, special: bool = False) -> list[int]:
-        """Return a text's tokens, with what the tokenizer puts around a text if ``special``."""
-        return [int(i) for i in self.tokenizer(text, add_special_tokens=special)["input_ids"]]
+    def tokenize(self, text: str, *, special: bool = False, literal: bool = False) -> list[int]:
+        """Return a text's tokens.
+
+        Args:
+            text: Any; half a surrogate pair becomes a question mark, as llama.cpp reads it here.
+            special: Whether what the tokenizer puts around a text belongs to it.
+            literal: Whether control tokens' texts in it stay texts.
+        """
+        whole = text.encode("utf-8", "replace").decode()
+        options = {"split_special_tokens": True} if literal else {}
+        found = self.tokenizer(whole, add_special_tokens=special, **options)
+        return [int(token) for token in found["input_ids"]]
 
     def log_probs(self, ids: Sequence[int], kept: int) -> NDArray[np.float32]:
         """Return the log-probabilities after each of the last positions.

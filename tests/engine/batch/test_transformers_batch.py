@@ -223,11 +223,14 @@ def test_what_cannot_be_asked_costs_only_itself(qwen: TransformersBatchEngine) -
         Job("long", ask("fox " * 2000), GREEDY),
         Job("mixed", turns, GREEDY),
         Job("cold", ask("lazy"), Sampling(temperature=-1)),
+        Job("half", ask("half a pair: \ud800"), GREEDY),
+        Job("endless", ask("lazy"), dataclasses.replace(GREEDY, max_tokens=10**9)),
         Job("good", ask("word 1 the fox"), GREEDY),
     ]
     found = {answer.id: answer for answer in qwen.answers(jobs)}
     assert {name: answer.status for name, answer in found.items()} == {
-        "long": "error", "mixed": "error", "cold": "error", "good": "ok",
+        "long": "error", "mixed": "error", "cold": "error", "half": "ok", "endless": "ok",
+        "good": "ok",
     }  # fmt: skip
     assert f"has a context of {qwen.context}. Give fewer" in found["long"].error
     assert "temperature is -1" in found["cold"].error
@@ -402,7 +405,7 @@ def test_a_model_whose_mask_fails_is_found_by_measuring(
 def test_a_batch_that_does_not_fit_says_what_to_do(
     talking: Callable[[str], Path], full_memory: None
 ) -> None:
-    engine = load(talking("llama"), width=4)
+    engine = load(talking("llama"), width=6)
     wanted = Sampling(temperature=0, max_tokens=600)
-    with pytest.raises(OutOfMemoryError, match=r"4 conversations of \d+ tokens needs"):
+    with pytest.raises(OutOfMemoryError, match=r"6 conversations of \d+ tokens needs"):
         list(engine.answers([Job("a", ask("lazy"), wanted)]))

@@ -52,8 +52,7 @@ class ConversationTokens:
             text: Any.
             special: Whether what the tokenizer puts around a text belongs to it.
         """
-        found = self._engine.tokenizer(text, add_special_tokens=special, split_special_tokens=True)
-        return [int(token) for token in found["input_ids"]]
+        return self._engine.tokenize(text, special=special, literal=True)
 
     def fitting(
         self, messages: Sequence[Message], think: bool | None, room: int
@@ -83,7 +82,7 @@ class ConversationTokens:
         check_sampling(job.sampling)
         ids = self.fitting(job.messages, job.think, 1)
         tags = tags_of(self._engine.template or "")
-        if tags is None or plain_text(job.messages) is not None:
-            return Asked(job, ids, begun=False)
-        prompt = self._engine.render(job.messages, think=job.think)
-        return Asked(job, ids, begins_thinking(prompt, tags))
+        begun = False
+        if tags is not None and plain_text(job.messages) is None:
+            begun = begins_thinking(self._engine.render(job.messages, think=job.think), tags)
+        return Asked(job, ids, begun, self._engine.context)

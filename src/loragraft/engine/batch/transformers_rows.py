@@ -30,19 +30,21 @@ class Asked:
         job: What is asked.
         ids: The prompt's tokens.
         begun: Whether the prompt has opened the answer's thinking.
+        context: Tokens that prompt and answer may have together.
     """
 
     job: Job
     ids: tuple[int, ...]
     begun: bool
+    context: int
 
     @property
     def capacity(self) -> int:
         """Positions of the slots that it goes to.
 
-        A function of the job alone, so that whoever else is there changes nothing.
+        A function of the job and the context, so that whoever else is there changes nothing.
         """
-        return capacity_for(len(self.ids) + self.job.sampling.max_tokens)
+        return capacity_for(min(len(self.ids) + self.job.sampling.max_tokens, self.context))
 
 
 def capacity_for(tokens: int) -> int:
@@ -76,7 +78,7 @@ class Row:
         self.asked = asked
         self._writing = Writing(
             engine.token_text, text, engine.ends,
-            most=sampling.max_tokens, room=engine.context - len(asked.ids),
+            most=sampling.max_tokens, room=asked.context - len(asked.ids),
         )  # fmt: skip
         self._sampler = Sampler(sampling)
         self._ids = list(asked.ids)
