@@ -30,6 +30,7 @@ def _write_series(folder: Path, gguf: Path) -> Path:
         "experiments": {name: {"task": "qa", "engine": engine} for name in ("one", "two")},
         "baseline": "one",
         "metrics": {"groups": ["sanity", "factuality"]},
+        "monitor": {"stop": False},
         "outputs": "outputs",
     }
     path = folder / "series.yaml"
