@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 from loragraft.artifact.names import check_name
 from loragraft.engine.batch.specs import EngineSpec
 from loragraft.errors import InputError
+from loragraft.experiment.verdict.config import FactorialConfig, FidelityConfig, PromotionConfig
 from loragraft.settings import FilePath, NameOrPath, Settings, load_settings
 
 DEFAULT_SEED = 20251101
@@ -314,6 +315,9 @@ class SeriesConfig(Settings):
         after: Series that must be complete before this one starts.
         metrics: What is measured.
         judge: Who judges pairs, if anybody does.
+        promotion: When an experiment is promoted; None where that is not asked.
+        factorial: Which experiments are the four of tuning by retrieval.
+        fidelity: Which experiments tell what an export has cost.
         monitor: When a run is stopped.
         outputs: Folder of all series.
     """
@@ -330,6 +334,9 @@ class SeriesConfig(Settings):
     after: tuple[FilePath, ...] = ()
     metrics: MetricsConfig = MetricsConfig()
     judge: JudgeConfig | None = None
+    promotion: PromotionConfig | None = PromotionConfig()
+    factorial: FactorialConfig | None = None
+    fidelity: FidelityConfig | None = None
     monitor: MonitorConfig = MonitorConfig()
     outputs: FilePath = Path("outputs/experiments")
 
@@ -348,7 +355,18 @@ class SeriesConfig(Settings):
             missing = [part for part in experiment.average if part not in self.experiments]
             if missing or name in experiment.average:
                 raise ValueError(f"experiments.{name}.average names {missing or [name]}")
+        for key, named in self._compared():
+            if self.resolve(named) is None:
+                raise ValueError(f"{key}: {named} is no experiment of the series")
         return self
+
+    def _compared(self) -> Iterator[tuple[str, str]]:
+        """Yield which keys of the verdict name which experiments."""
+        if self.factorial is not None:
+            yield from (("factorial", str(name)) for name in self.factorial.model_dump().values())
+        if self.fidelity is not None:
+            yield from (("fidelity", name)
+                        for name in (self.fidelity.reference, *self.fidelity.steps))  # fmt: skip
 
     def resolve(self, name: str) -> str | None:
         """Return the experiment that a name or alias means; None for none."""

@@ -1,0 +1,1 @@
+"""What a series means: every figure of a report, with its interval and the count it rests on."""

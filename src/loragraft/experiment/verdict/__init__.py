@@ -1,0 +1,1 @@
+"""Whether an experiment is promoted, and where that is written down."""
