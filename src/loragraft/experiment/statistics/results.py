@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-IntervalMethod = Literal["t over papers", "bootstrap over papers", "no spread"]
+IntervalMethod = Literal["t over papers", "bootstrap over papers", "no spread", "one paper"]
 """``t over papers``: Student's t on the totals of papers; ``bootstrap over papers``: papers drawn
 with replacement, percentiles; ``no spread``: all papers say the same, and only their number bounds
-what was not seen."""
+what was not seen; ``one paper``: it says nothing of others, all that is possible remains."""
 
 
 @dataclass(frozen=True)

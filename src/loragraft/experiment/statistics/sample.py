@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,6 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+NOISE = 1e-12
+"""Two means of the same answers differ by this share when they are summed in another order."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +121,7 @@ def paired(
     import numpy as np
 
     both = sorted(mine.keys() & theirs.keys())
-    difference = values_of({name: mine[name] - theirs[name] for name in both}, papers)
+    difference = values_of({name: _less(mine[name], theirs[name]) for name in both}, papers)
     total = len(mine.keys() | theirs.keys()) if asked is None else asked
     return Paired(
         np.array([mine[name] for name in both], np.float64),
@@ -125,3 +129,8 @@ def paired(
         difference,
         total - len(both),
     )
+
+
+def _less(mine: float, theirs: float) -> float:
+    """Return the difference: 0 where only the rounding of two means differs."""
+    return 0.0 if math.isclose(mine, theirs, rel_tol=NOISE, abs_tol=0.0) else mine - theirs
