@@ -9,8 +9,7 @@ from typing import Any, Literal
 from loragraft.experiment.statistics.results import Interval, TestResult
 
 Decision = Literal["promote", "reject", "undecided", "not a candidate", "blocked"]
-"""``not a candidate``: the baseline, or without retrieval; ``blocked``: test questions leaked, or
-runs are stale or incomplete."""
+"""``not a candidate``: the baseline, or without retrieval; ``blocked``: test questions leaked."""
 Met = Literal["yes", "no", "open"]
 """Of a condition: shown, excluded, or neither with so many questions."""
 Family = Literal["gating", "exploratory"]
