@@ -78,9 +78,7 @@ def _question(number: int, papers: int, draw: random.Random) -> ShownQuestion:
     paper = number % papers
     right = {name: draw.random() < share for name, share in RIGHT.items()}
     expected = (f"{number * 7 % 983} birds", f"{number * 7 % 983}")
-    answers = {
-        name: (_answer(name, right, expected[1], paper, draw),) for name in RIGHT
-    }
+    answers = {name: (_answer(name, right, expected[1], paper, draw),) for name in RIGHT}
     return ShownQuestion(
         f"seabirds-{paper:04d}-{number:04d}",
         f"How many birds of the {BIRDS[number % 5]} were ringed at {PLACES[number % 4]} in the "

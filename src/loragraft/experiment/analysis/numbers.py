@@ -1,0 +1,78 @@
+"""How figures are spelled, on the page, in Markdown and in a terminal: everywhere the same."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from loragraft.experiment.table import number
+
+SMALLEST_P = 1e-3
+"""Below, a reader needs no digits."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How a unit is shown.
+
+    Attributes:
+        factor: What a value is multiplied with.
+        decimals: Behind the point; None for as many as count.
+        unit: Behind a value.
+        gap: Behind a difference of two values.
+    """
+
+    factor: float
+    decimals: int | None
+    unit: str
+    gap: str
+
+
+_SCALES = {
+    "share": Scale(100, 1, "%", "points"),
+    "points of 100": Scale(1, 1, "points", "points"),
+    "count": Scale(1, None, "", ""),
+    "seconds": Scale(1, None, "s", "s"),
+    "bytes": Scale(2.0**-30, 2, "GiB", "GiB"),
+}
+
+
+def scale_of(unit: str) -> Scale:
+    """Return how values of a metric's unit are shown."""
+    return _SCALES.get(unit, Scale(1, None, unit, unit))
+
+
+def bare(value: float | None, unit: str) -> str:
+    """Spell a value without its unit: ``61.2`` for a share of 0.612; a dash for none."""
+    if value is None or not math.isfinite(value):
+        return "–"  # noqa: RUF001 - a dash is meant
+    scale = scale_of(unit)
+    scaled = value * scale.factor
+    text = number(scaled) if scale.decimals is None else f"{scaled:,.{scale.decimals}f}"
+    return text.removeprefix("-") if not any(digit in "123456789" for digit in text) else text
+
+
+def spelled(value: float | None, unit: str) -> str:
+    """Spell a value: ``61.2 %``."""
+    return f"{bare(value, unit)} {scale_of(unit).unit}".rstrip()
+
+
+def signed(value: float | None, unit: str) -> str:
+    """Spell a difference without its unit, always with a sign: ``+8.4``; nothing is ``0.0``."""
+    text = bare(value, unit)
+    return f"+{text}" if value is not None and value > 0 and text.strip("0.,") else text
+
+
+def difference(value: float | None, unit: str) -> str:
+    """Spell a difference of two values: ``+8.4 points`` for shares."""
+    return f"{signed(value, unit)} {scale_of(unit).gap}".rstrip()
+
+
+def p_value(p: float) -> str:
+    """Spell a p-value: ``= 0.031``, ``< 0.001``."""
+    return "< 0.001" if p < SMALLEST_P else f"= {p:.3f}"
+
+
+def percent(level: float) -> str:
+    """Spell a level of confidence: ``95 %``."""
+    return f"{level * 100:g} %"
