@@ -1,0 +1,90 @@
+"""Every experiment beside the baseline, metric by metric."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from loragraft.experiment.analysis.comparing import adjust, compare_paired
+from loragraft.experiment.analysis.model import Comparison
+from loragraft.experiment.analysis.values import (
+    asked_of,
+    papers_of,
+    range_of,
+    values_by_question,
+)
+from loragraft.experiment.measured import Measured
+from loragraft.experiment.statistics.sample import paired
+
+if TYPE_CHECKING:
+    from loragraft.experiment.metrics.protocol import MetricInfo
+
+_DIAGNOSTIC = "diagnostic"
+
+
+@dataclass(frozen=True)
+class Gating:
+    """Which comparisons a promotion rests on.
+
+    Attributes:
+        metric: Of them; None where nothing is promoted.
+        experiments: The candidates.
+    """
+
+    metric: str | None = None
+    experiments: Set[str] = frozenset()
+
+
+def comparisons_of(
+    arms: Mapping[str, Measured],
+    infos: Mapping[str, MetricInfo],
+    baseline: str,
+    *,
+    refused: Set[str] = frozenset(),
+    gating: Gating = Gating(),
+) -> tuple[Comparison, ...]:
+    """Compare experiments with the baseline over the questions that both have.
+
+    Args:
+        arms: The experiments' records.
+        infos: The metrics, in the order of tables; diagnostics are compared by nobody.
+        baseline: Its name.
+        refused: Experiments that cannot be compared.
+        gating: What a promotion rests on.
+
+    Returns:
+        With p-values corrected within each family.
+    """
+    if baseline not in arms:
+        return ()
+    others = [name for name in arms if name != baseline and name not in refused]
+    found = (
+        _compared(info, arms, (name, baseline), gating)
+        for info in infos.values()
+        if info.tier != _DIAGNOSTIC
+        for name in others
+    )
+    return adjust([one for some in found for one in some])
+
+
+def _compared(
+    info: MetricInfo, arms: Mapping[str, Measured], names: tuple[str, str], gating: Gating
+) -> Iterator[Comparison]:
+    """Yield the comparison of two experiments; none where no question has both values."""
+    mine, theirs = (values_by_question(arms[name], info.name) for name in names)
+    if not mine.keys() & theirs.keys():
+        return
+    papers = {**papers_of(arms[names[1]]), **papers_of(arms[names[0]])}
+    pair = paired(mine, theirs, papers, asked=max(asked_of(arms[name]) for name in names))
+    low, high = range_of(info)
+    gates = info.name == gating.metric and names[0] in gating.experiments
+    yield compare_paired(
+        pair,
+        metric=info.name,
+        names=names,
+        better=info.better,
+        family="gating" if gates else "exploratory",
+        low=low,
+        high=high,
+    )

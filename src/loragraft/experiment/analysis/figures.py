@@ -1,0 +1,87 @@
+"""Every metric of every experiment, with its interval and what it rests on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from loragraft.experiment.analysis.model import Figure
+from loragraft.experiment.analysis.values import (
+    asked_of,
+    papers_of,
+    range_of,
+    values_by_question,
+)
+from loragraft.experiment.measured import Measured
+from loragraft.experiment.records import NOT_APPLICABLE, Score
+from loragraft.experiment.statistics.interval import mean_interval, one_sided
+from loragraft.experiment.statistics.sample import values_of
+
+if TYPE_CHECKING:
+    from loragraft.experiment.metrics.aggregate import Aggregate
+    from loragraft.experiment.metrics.protocol import MetricInfo
+
+NOT_ANSWERED = "not answered"
+"""Of a question that has no sample yet."""
+NO_VALUE = "no answer has it"
+
+
+def figures_of(arms: Mapping[str, Measured], infos: Mapping[str, MetricInfo]) -> Iterator[Figure]:
+    """Yield every metric of every experiment.
+
+    Args:
+        arms: The experiments' records.
+        infos: The metrics, in the order of tables.
+    """
+    for info in infos.values():
+        for name, measured in arms.items():
+            yield _figure(name, measured, info)
+
+
+def _figure(name: str, measured: Measured, info: MetricInfo) -> Figure:
+    asked = asked_of(measured)
+    if info.name in measured.aggregates and info.name not in measured.barred:
+        return _together(name, measured.aggregates[info.name])
+    if info.name in measured.barred or info.name not in measured.scores:
+        return _none(name, info, asked, NOT_APPLICABLE)
+    missing = missing_of(measured, measured.scores[info.name])
+    found = values_by_question(measured, info.name)
+    if not found:
+        return _none(name, info, asked, NO_VALUE, missing)
+    values = values_of(found, papers_of(measured))
+    low, high = range_of(info)
+    lower, upper = one_sided(values, low=low, high=high)
+    return Figure(
+        name,
+        info.name,
+        values.mean,
+        mean_interval(values, low=low, high=high),
+        lower,
+        upper,
+        values.count,
+        asked,
+        values.paper_count,
+        missing,
+    )
+
+
+def _none(
+    name: str, info: MetricInfo, asked: int, reason: str, missing: Mapping[str, int] | None = None
+) -> Figure:
+    return Figure(name, info.name, None, None, None, None, 0, asked, 0, missing or {}, reason)
+
+
+def _together(name: str, one: Aggregate) -> Figure:
+    """Return what is measured of all samples together: it is no mean, and has no interval."""
+    return Figure(name, one.info.name, one.value, None, None, None, one.count, one.of, 0,
+                  reason=one.reason)  # fmt: skip
+
+
+def missing_of(measured: Measured, scores: Iterable[Score]) -> dict[str, int]:
+    """Count the samples without a value, by status; questions not answered yet are among them."""
+    found = Counter(str(score.status) for score in scores if score.value is None)
+    absent = asked_of(measured) * measured.info.repeats - len(measured.samples)
+    if absent > 0:
+        found[NOT_ANSWERED] = absent
+    return dict(sorted(found.items()))

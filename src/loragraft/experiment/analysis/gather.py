@@ -1,0 +1,129 @@
+"""What a series means, gathered from its records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from loragraft import __version__
+from loragraft.artifact.progress import Progress
+from loragraft.experiment.analysis.browse import browsable
+from loragraft.experiment.analysis.compared import Gating, comparisons_of
+from loragraft.experiment.analysis.distributions import distributions_of
+from loragraft.experiment.analysis.figures import figures_of
+from loragraft.experiment.analysis.model import Analysis, Browsable
+from loragraft.experiment.analysis.provenance import provenance_of, sources_of
+from loragraft.experiment.analysis.slices import slices_of
+from loragraft.experiment.config import SeriesConfig
+from loragraft.experiment.judged import open_tools
+from loragraft.experiment.measured import MeasuredSeries, measure_series
+from loragraft.experiment.report import table_of
+from loragraft.experiment.run_info import utc_now
+from loragraft.experiment.table import Table
+
+if TYPE_CHECKING:
+    from loragraft.experiment.arms.opening import Shared
+
+FACTUALITY = "factuality"
+"""What wins are counted by where a series promotes nothing."""
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """A series, read once.
+
+    Attributes:
+        table: Every figure, as a table.
+        analysis: What the figures mean.
+        series: The records, for what is made of them.
+    """
+
+    table: Table
+    analysis: Analysis
+    series: MeasuredSeries
+
+    def browsable(self) -> Browsable:
+        """Return all samples, to be looked through."""
+        series = self.series
+        return browsable(series.arms, series.infos, baseline=series.baseline,
+                         metric=main_metric(series), seen=seen_of(series))  # fmt: skip
+
+
+def analyse(config: SeriesConfig, shared: Shared, progress: Progress | None = None) -> Analysis:
+    """Return what a series means, measuring first what is not measured yet.
+
+    Args:
+        config: The series.
+        shared: What metrics may need to be computed: index, embedder.
+        progress: Who hears of what is measured.
+
+    Raises:
+        InputError: If the questions cannot be read.
+        LoragraftError: What a metric cannot do without.
+    """
+    return gather(config, shared, progress).analysis
+
+
+def gather(config: SeriesConfig, shared: Shared, progress: Progress | None = None) -> Gathered:
+    """Return what a series means, with its table and its records; see :func:`analyse`."""
+    with open_tools(config, lambda: shared) as tools:
+        series = measure_series(config, shared, tools, progress)
+        table = table_of(series)
+    return Gathered(table, _analysis(series, table), series)
+
+
+def main_metric(series: MeasuredSeries) -> str:
+    """Return the metric that decides which experiment does a question better."""
+    rule = series.config.promotion
+    wanted = FACTUALITY if rule is None else rule.metric
+    main = [info.name for info in series.infos.values() if info.tier == "main"]
+    return wanted if wanted in series.infos or not main else main[0]
+
+
+def seen_of(series: MeasuredSeries) -> Mapping[str, bool | None]:
+    """Tell of each question whether its paper is in training; nothing where nobody knows."""
+    from loragraft.dataset.split.load import find_split
+
+    data = series.config.data
+    if data.tag is None or data.part != "test":
+        return {}
+    return find_split(data.tag, data.splits, parts=(data.part,)).seen_in_training()
+
+
+def _analysis(series: MeasuredSeries, table: Table) -> Analysis:
+    config, arms, infos = series.config, series.arms, series.infos
+    rule = config.promotion
+    gating = Gating()
+    return Analysis(
+        title=f"{config.series}, {config.size}" if config.size else config.series,
+        series=config.series,
+        size=config.size,
+        baseline=series.baseline,
+        created=utc_now(),
+        version=__version__,
+        rule={} if rule is None else rule.model_dump(mode="json"),
+        verdicts=(),
+        experiments=_experiments(series, table),
+        metrics={info.name: asdict(info) for info in infos.values()},
+        figures=tuple(figures_of(arms, infos)),
+        comparisons=comparisons_of(arms, infos, series.baseline, refused=table.refused.keys(),
+                                   gating=gating),
+        refused=table.refused,
+        slices=tuple(slices_of(arms, infos, seen_of(series))),
+        distributions=tuple(distributions_of(arms, infos)),
+        judged=table.judged,
+        questions=table.questions,
+    )  # fmt: skip
+
+
+def _experiments(series: MeasuredSeries, table: Table) -> dict[str, dict[str, Any]]:
+    """Return what a table tells of each experiment, and what it was made from."""
+    shared = sources_of(series.config)
+    found = {}
+    for line in table.lines:
+        measured = series.arms.get(line.name)
+        made = {} if measured is None else {**provenance_of(measured.info), **shared}
+        about = series.config.experiments[line.name].description
+        found[line.name] = {**asdict(line), "description": about, "provenance": made}
+    return found
