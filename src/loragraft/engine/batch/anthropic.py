@@ -6,23 +6,23 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from loragraft.artifact.secret import Secret
 from loragraft.engine.batch.anthropic_pieces import finish_of, take_event
-from loragraft.engine.batch.endpoint import Endpoint, RefusedError
+from loragraft.engine.batch.endpoint import RefusedError
 from loragraft.engine.batch.failing import FailedError
-from loragraft.engine.batch.heard import Heard, Spent, cost_of, metered, refuse_cut
-from loragraft.engine.batch.keys import check_url, read_key
+from loragraft.engine.batch.heard import Heard
 from loragraft.engine.batch.plain import plain_text
-from loragraft.engine.batch.protocol import Answer, Job, Load, Meter
-from loragraft.engine.batch.refusals import Place, broken, read_refusal
-from loragraft.engine.batch.remote import Pace, Requests
+from loragraft.engine.batch.protocol import Answer, Job
+from loragraft.engine.batch.refusals import broken, read_refusal
+from loragraft.engine.batch.remote import Pace
+from loragraft.engine.batch.served import ServedEngine
 from loragraft.engine.batch.specs import AnthropicSpec
-from loragraft.engine.protocol import Message, Sampling
+from loragraft.engine.protocol import Finish, Message, Sampling
 from loragraft.errors import InputError
 
 PATH = "/v1/messages"
 VERSION = "2023-06-01"
 """Of the API: https://docs.anthropic.com/en/api/versioning"""
-EXAMPLE = "Give it as in https://api.anthropic.com."
 SOFT = {
     "temperature": "takes no temperature, so its answers differ from time to time",
     "top_p": "takes no top_p",
@@ -32,51 +32,21 @@ SOFT = {
 TOOL = "answer"
 
 
-class AnthropicBatchEngine:
+class AnthropicBatchEngine(ServedEngine[AnthropicSpec]):
     """A model of Anthropic's; implements BatchEngine."""
 
+    example = "Give it as in https://api.anthropic.com."
+    tails = (PATH, "/v1")
+
     def __init__(self, spec: AnthropicSpec, *, pace: Pace | None = None) -> None:
-        """Name the endpoint; nothing is sent yet.
-
-        Args:
-            spec: Which model, and how.
-            pace: How fast; None as the spec says.
-
-        Raises:
-            UnavailableError: If its key is not in the environment.
-            InputError: If address or key are none.
-        """
-        url = check_url(spec.url, EXAMPLE, PATH, "/v1")
-        key = read_key(spec.key, url)
-        self._spec = spec
-        self._place = Place(url, spec.model, spec.key)
+        """Name the endpoint; see :class:`ServedEngine`."""
+        super().__init__(spec, pace=pace)
         self._out: set[str] = set()
-        self._requests = Requests(
-            pace or Pace(spec.concurrency, spec.retries, spec.requests_per_minute)
-        )
-        self._endpoint = Endpoint(
-            self._place,
-            {"x-api-key": key.reveal() if key else "", "anthropic-version": VERSION},
-            key,
-            silence=spec.timeout,
-            connections=spec.concurrency,
-        )
-        self._meter, self._spent = Meter(), Spent()
 
-    @property
-    def name(self) -> str:
-        """The model's name."""
-        return self._spec.model
-
-    @property
-    def context(self) -> int:
-        """Tokens that a conversation and its answer may have together, as the user says."""
-        return self._spec.context
-
-    @property
-    def load(self) -> Load:
-        """What answering has cost so far."""
-        return self._meter.load
+    @staticmethod
+    def headers(key: Secret | None) -> Mapping[str, str]:
+        """Return the headers of every request."""
+        return {"x-api-key": key.reveal() if key else "", "anthropic-version": VERSION}
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -87,28 +57,21 @@ class AnthropicBatchEngine:
             *(f"{self._spec.model} {SOFT[name]}." for name in out),
         )
 
-    def identity(self) -> dict[str, Any]:
-        """Return endpoint and model: what stands behind them cannot be seen."""
-        return {"engine": "anthropic", "url": self._place.url, "model": self._spec.model}
-
     def answers(self, jobs: Sequence[Job]) -> Iterator[Answer]:
-        """Yield answers, as :meth:`loragraft.engine.batch.protocol.BatchEngine.answers` says."""
+        """Yield answers, as :meth:`loragraft.engine.batch.protocol.BatchEngine.answers` says.
+
+        Raises:
+            InputError: Also if a job wishes what the API does not have.
+        """
         for job in jobs:
             _check(job, self._spec.model)
-        self._spent = Spent()
-        running = self._requests.run(jobs, self._answer, self._spent.missing)
-        yield from metered(self._meter, running)
+        yield from super().answers(jobs)
 
-    def _answer(self, job: Job, attempt: int, stop: threading.Event) -> Answer:
-        heard = self._ask(job, stop)
-        prices = self._spec.input_price, self._spec.output_price
-        cost = self._spent.add(job, cost_of(heard.prompt_tokens, heard.tokens, *prices))
-        finish = finish_of(heard, self._place)
-        refuse_cut(self._place.url, job.messages, heard.prompt_tokens)
-        reply = heard.reply(finish, job.sampling.stop)
-        return Answer(job.id, "ok", reply, attempts=attempt, cost=cost)
+    def finish(self, heard: Heard) -> Finish:
+        """Return why an answer ended; see :meth:`ServedEngine.finish`."""
+        return finish_of(heard, self._place)
 
-    def _ask(self, job: Job, stop: threading.Event) -> Heard:
+    def ask(self, job: Job, stop: threading.Event) -> Heard:
         """Send a request; wishes that the model refuses by name are left out from then on."""
         if plain_text(job.messages) is not None:
             raise FailedError(
@@ -150,11 +113,6 @@ class AnthropicBatchEngine:
             tool = {"name": TOOL, "description": "Give the answer.", "input_schema": job.schema}
             body |= {"tools": [tool], "tool_choice": {"type": "tool", "name": TOOL}}
         return {name: value for name, value in body.items() if name not in self._out}
-
-    def close(self) -> None:
-        """End what is under way, and close the connections."""
-        self._requests.close()
-        self._endpoint.close()
 
 
 def _split(messages: Sequence[Message]) -> tuple[str, list[Mapping[str, str]]]:

@@ -6,100 +6,59 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from loragraft.artifact.secret import Secret
 from loragraft.engine.batch.choices import Candidate, sums_of
-from loragraft.engine.batch.endpoint import Endpoint, RefusedError
+from loragraft.engine.batch.endpoint import RefusedError
 from loragraft.engine.batch.failing import FailedError
-from loragraft.engine.batch.heard import Heard, Spent, cost_of, metered, refuse_cut
-from loragraft.engine.batch.keys import check_url, read_key
+from loragraft.engine.batch.heard import Heard, refuse_cut
 from loragraft.engine.batch.openai_body import Wishes
 from loragraft.engine.batch.openai_pieces import finish_of, take_piece
 from loragraft.engine.batch.plain import plain_text
-from loragraft.engine.batch.protocol import Answer, Continuations, Job, Load, LogProbs, Meter
-from loragraft.engine.batch.refusals import FILTERED, Place, broken, read_refusal
-from loragraft.engine.batch.remote import Pace, Requests
+from loragraft.engine.batch.protocol import Continuations, Job, LogProbs
+from loragraft.engine.batch.refusals import FILTERED, broken, read_refusal
+from loragraft.engine.batch.remote import Pace
+from loragraft.engine.batch.served import ServedEngine
 from loragraft.engine.batch.specs import OpenAiSpec
-from loragraft.engine.protocol import Sampling
+from loragraft.engine.protocol import Finish, Sampling
 
 CHAT, PLAIN = "/chat/completions", "/completions"
-EXAMPLE = "Give it as in http://127.0.0.1:8080/v1."
 CANDIDATES, FEW = 20, 5
 """First tokens whose probabilities are asked for: OpenAI's most, of chats and of plain prompts."""
 
 
-class OpenAiBatchEngine:
+class OpenAiBatchEngine(ServedEngine[OpenAiSpec]):
     """A model of an endpoint; implements ProbabilityEngine where the endpoint shows any.
 
     Its tokenizer is not known, so it is no CountingEngine.
     """
 
+    example = "Give it as in http://127.0.0.1:8080/v1."
+    tails = (CHAT, PLAIN)
+
     def __init__(self, spec: OpenAiSpec, *, pace: Pace | None = None) -> None:
-        """Name the endpoint; nothing is sent yet.
+        """Name the endpoint; see :class:`ServedEngine`."""
+        super().__init__(spec, pace=pace)
+        self._wishes = Wishes(self._place.url, spec.model)
 
-        Args:
-            spec: Which one, and how.
-            pace: How fast; None as the spec says.
-
-        Raises:
-            UnavailableError: If its key is not in the environment.
-            InputError: If address or key are none.
-        """
-        url = check_url(spec.url, EXAMPLE, CHAT, PLAIN)
-        key = read_key(spec.key, url)
-        self._spec = spec
-        self._place = Place(url, spec.model, spec.key)
-        self._wishes = Wishes(url, spec.model)
-        self._requests = Requests(
-            pace or Pace(spec.concurrency, spec.retries, spec.requests_per_minute)
-        )
-        self._endpoint = Endpoint(
-            self._place,
-            {"Authorization": f"Bearer {key.reveal()}"} if key else {},
-            key,
-            silence=spec.timeout,
-            connections=spec.concurrency,
-        )
-        self._meter, self._spent = Meter(), Spent()
-
-    @property
-    def name(self) -> str:
-        """The model's name at the endpoint."""
-        return self._spec.model
-
-    @property
-    def context(self) -> int:
-        """Tokens that a conversation and its answer may have together, as the user says."""
-        return self._spec.context
-
-    @property
-    def load(self) -> Load:
-        """What answering has cost so far."""
-        return self._meter.load
+    @staticmethod
+    def headers(key: Secret | None) -> Mapping[str, str]:
+        """Return the headers of every request."""
+        return {"Authorization": f"Bearer {key.reveal()}"} if key else {}
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What a user should know: which wishes the endpoint did not take."""
         return self._wishes.notes
 
-    def identity(self) -> dict[str, Any]:
-        """Return endpoint and model: weights and versions of an endpoint cannot be seen."""
-        return {"engine": "openai", "url": self._place.url, "model": self._spec.model}
-
-    def answers(self, jobs: Sequence[Job]) -> Iterator[Answer]:
-        """Yield answers, as :meth:`loragraft.engine.batch.protocol.BatchEngine.answers` says."""
-        self._spent = Spent()
-        running = self._requests.run(jobs, self._answer, self._spent.missing)
-        yield from metered(self._meter, running)
-
-    def _answer(self, job: Job, attempt: int, stop: threading.Event) -> Answer:
-        heard = self._ask(
+    def ask(self, job: Job, stop: threading.Event) -> Heard:
+        """Send a job's request, and hear its answer; see :meth:`ServedEngine.ask`."""
+        return self._ask(
             lambda: self._wishes.body(job.messages, job.sampling, job.think, job.schema), stop
         )
-        prices = self._spec.input_price, self._spec.output_price
-        cost = self._spent.add(job, cost_of(heard.prompt_tokens, heard.tokens, *prices))
-        finish = finish_of(heard, self._place)
-        refuse_cut(self._place.url, job.messages, heard.prompt_tokens)
-        reply = heard.reply(finish, job.sampling.stop)
-        return Answer(job.id, "ok", reply, attempts=attempt, cost=cost)
+
+    def finish(self, heard: Heard) -> Finish:
+        """Return why an answer ended; see :meth:`ServedEngine.finish`."""
+        return finish_of(heard, self._place)
 
     def log_probs(self, wanted: Sequence[Continuations]) -> Iterator[LogProbs]:
         """Yield what the endpoint shows of the first token of each text.
@@ -151,8 +110,3 @@ class OpenAiBatchEngine:
                 if filtered or not self._wishes.leave_out(asked, error.status, said):
                     self._endpoint.refuse(error)
                     raise broken(self._place, "answers strangely") from None
-
-    def close(self) -> None:
-        """End what is under way, and close the connections."""
-        self._requests.close()
-        self._endpoint.close()

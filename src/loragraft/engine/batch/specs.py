@@ -115,12 +115,13 @@ class TransformersSpec(Settings):
     context: Count | None = None
 
 
-class OpenAiSpec(_Remote):
-    """Any endpoint that speaks OpenAI's chat completions.
+class ServedSpec(_Remote):
+    """An endpoint with a key and prices.
 
     Attributes:
+        kind: Whose protocol it speaks.
         model: Its name there.
-        url: Up to and including ``/v1``.
+        url: Where it is.
         key: Environment variable that holds the key; None for an endpoint without one.
         context: Tokens that a prompt and its answer may have together.
         input_price: US dollars for a million tokens read.
@@ -129,29 +130,31 @@ class OpenAiSpec(_Remote):
         needed: Whether a run without the key fails; else the experiment is left out, and said so.
     """
 
-    kind: Literal["openai"]
+    kind: str
     model: str
+    url: Url
+    key: Variable | None
+    context: Count = 16384
+    input_price: Price | None = None
+    output_price: Price | None = None
+    requests_per_minute: Count | None = None
+    needed: bool = False
+
+
+class OpenAiSpec(ServedSpec):
+    """Any endpoint that speaks OpenAI's chat completions; its url goes up to ``/v1``."""
+
+    kind: Literal["openai"]
     url: Url = "https://api.openai.com/v1"
     key: Variable | None = "OPENAI_API_KEY"
-    context: Count = 16384
-    input_price: Price | None = None
-    output_price: Price | None = None
-    requests_per_minute: Count | None = None
-    needed: bool = False
 
 
-class AnthropicSpec(_Remote):
-    """Anthropic's Messages API; the attributes are those of :class:`OpenAiSpec`."""
+class AnthropicSpec(ServedSpec):
+    """Anthropic's Messages API."""
 
     kind: Literal["anthropic"]
-    model: str
     url: Url = "https://api.anthropic.com"
     key: Variable = "ANTHROPIC_API_KEY"
-    context: Count = 16384
-    input_price: Price | None = None
-    output_price: Price | None = None
-    requests_per_minute: Count | None = None
-    needed: bool = False
 
 
 EngineSpec = Annotated[
