@@ -15,7 +15,8 @@ import math
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
-from loragraft.errors import InputError, MissingExtraError
+from loragraft.errors import InputError
+from loragraft.experiment.statistics.packages import require_statistics
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -70,7 +71,7 @@ def questions_for(
 
     Raises:
         InputError: If no number of questions shows it, as of an effect of 0.
-        MissingExtraError: If scipy is needed and missing.
+        MissingExtraError: If scipy is needed, for few papers or exactly, and missing.
     """
     if not (math.isfinite(effect) and effect):
         raise InputError(f"No number of questions shows a difference of {effect}; expected another "
@@ -206,9 +207,8 @@ def _whole(number: float) -> int:
 
 
 def _scipy_stats() -> ModuleType:
-    try:
-        from scipy import stats
-    except ImportError:
-        raise MissingExtraError("scipy", "report", "Power with few papers") from None
+    require_statistics()
+    from scipy import stats
+
     module: ModuleType = stats
     return module
