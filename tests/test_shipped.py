@@ -8,12 +8,13 @@ import pytest
 
 from loragraft import shipped
 from loragraft.errors import UnavailableError
-from loragraft.shipped import shipped_folder
+from loragraft.shipped import shipped_file, shipped_folder
 
 
 def test_a_checkout_has_them() -> None:
     assert (shipped_folder("configs") / "training").is_dir()
     assert (shipped_folder("examples") / "science" / "papers.jsonl").is_file()
+    assert shipped_file(".env.example").is_file()
 
 
 def test_a_wheel_has_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,3 +28,6 @@ def test_neither_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(shipped, "CHECKOUT", tmp_path)
     with pytest.raises(UnavailableError, match="lacks its examples/"):
         shipped_folder("examples")
+    (tmp_path / ".env.example").mkdir()
+    with pytest.raises(UnavailableError, match=r"lacks its \.env\.example\."):
+        shipped_file(".env.example")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -17,13 +18,7 @@ def shipped_folder(name: Literal["configs", "examples"]) -> Path:
     Raises:
         UnavailableError: If the installation lacks it.
     """
-    for folder in (PACKAGE / "shipped" / name, CHECKOUT / name):
-        if folder.is_dir():
-            return folder
-    raise UnavailableError(
-        f"This installation of loragraft lacks its {name}/. Install it again from its wheel, or "
-        "run it from a checkout."
-    )
+    return _shipped(name, Path.is_dir, f"{name}/")
 
 
 def shipped_file(name: str) -> Path:
@@ -32,10 +27,14 @@ def shipped_file(name: str) -> Path:
     Raises:
         UnavailableError: If the installation lacks it.
     """
+    return _shipped(name, Path.is_file, name)
+
+
+def _shipped(name: str, is_there: Callable[[Path], bool], shown: str) -> Path:
     for path in (PACKAGE / "shipped" / name, CHECKOUT / name):
-        if path.is_file():
+        if is_there(path):
             return path
     raise UnavailableError(
-        f"This installation of loragraft lacks its {name}. Install it again from its wheel, or "
+        f"This installation of loragraft lacks its {shown}. Install it again from its wheel, or "
         "run it from a checkout."
     )

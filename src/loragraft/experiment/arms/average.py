@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from loragraft.dataset.records import TaskRecord
 from loragraft.engine.batch.protocol import BatchEngine
 from loragraft.errors import InputError
-from loragraft.experiment.arms.asking import check_kind, sample_of
-from loragraft.experiment.arms.protocol import Asked, Question
+from loragraft.experiment.arms.asking import sample_of
+from loragraft.experiment.arms.direct import UnaskedArm
+from loragraft.experiment.arms.protocol import Asked
 from loragraft.experiment.config import TaskKind
 from loragraft.experiment.records import Sample
 
@@ -18,15 +18,12 @@ SamplesOf = Callable[[str], Iterable[Sample]]
 """Gives the samples of an experiment."""
 
 
-class AverageArm:
+class AverageArm(UnaskedArm):
     """An arm whose numbers are the means of other arms'.
 
     A question has a number if each part has one: a mean of those that are there would be another
     quantity on each question. A part that was asked several times counts once, with its mean.
     """
-
-    asks = False
-    repeats = 1
 
     def __init__(
         self, name: str, task: TaskKind, parts: Sequence[str], samples_of: SamplesOf
@@ -41,23 +38,13 @@ class AverageArm:
                 f"{name} averages experiments of the task {task}, which have no numbers. Average "
                 "those of the task score or embedding."
             )
-        self.name, self.task, self.parts = name, task, tuple(parts)
+        super().__init__(name)
+        self.task, self.parts = task, tuple(parts)
         self._samples_of = samples_of
 
     def identity(self) -> dict[str, Any]:
         """Return what decides a sample beside its parts' samples."""
         return {"task": self.task, "average": list(self.parts)}
-
-    def context_needed(self, records: Sequence[TaskRecord]) -> int | None:
-        """Return None: there is no engine."""
-        del records
-        return None
-
-    def prepare(self, record: TaskRecord, engine: BatchEngine | None) -> Question:
-        """Make a question of a record; see :class:`~.protocol.Arm`."""
-        del engine
-        check_kind(self.name, self.task, record)
-        return Question(record)
 
     def samples(self, asked: Sequence[Asked], engine: BatchEngine | None) -> Iterator[Sample]:
         """Yield one sample of each."""
@@ -66,9 +53,6 @@ class AverageArm:
         for one in asked:
             name = one.question.record.id
             yield self._mean(one, {part: given[part].get(name, []) for part in self.parts})
-
-    def close(self) -> None:
-        """Hold nothing."""
 
     def _mean(self, asked: Asked, parts: dict[str, list[Sample]]) -> Sample:
         numbers: dict[str, float] = {}

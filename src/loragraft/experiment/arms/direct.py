@@ -1,4 +1,4 @@
-"""What arms have in common that ask no language model: a number for each record."""
+"""What arms have in common that ask no language model, and those that compute a number."""
 
 from __future__ import annotations
 
@@ -17,12 +17,8 @@ from loragraft.experiment.config import TaskKind
 from loragraft.experiment.records import Sample
 
 
-class DirectArm(ABC):
-    """An arm that computes its numbers itself.
-
-    Each record goes through the model by itself, so that its number does not depend on which
-    others are asked.
-    """
+class UnaskedArm(ABC):
+    """An arm whose samples come of no engine; see :class:`~.protocol.Arm`."""
 
     asks = False
     parts: tuple[str, ...] = ()
@@ -35,11 +31,11 @@ class DirectArm(ABC):
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
-        """Return what decides a sample; see :class:`~.protocol.Arm`."""
+        """Return what decides a sample."""
 
     @abstractmethod
-    def number(self, record: TaskRecord) -> tuple[float, Mapping[str, Any]]:
-        """Return a record's number, and what its sample's ``extra`` holds."""
+    def samples(self, asked: Sequence[Asked], engine: BatchEngine | None) -> Iterator[Sample]:
+        """Yield one sample of each, as it is ready."""
 
     def context_needed(self, records: Sequence[TaskRecord]) -> int | None:
         """Return None: there is no engine."""
@@ -47,10 +43,25 @@ class DirectArm(ABC):
         return None
 
     def prepare(self, record: TaskRecord, engine: BatchEngine | None) -> Question:
-        """Make a question of a record; see :class:`~.protocol.Arm`."""
+        """Make a question of a record."""
         del engine
         check_kind(self.name, self.task, record)
         return Question(record)
+
+    def close(self) -> None:  # noqa: B027 - most hold nothing
+        """Free what is held and not shared."""
+
+
+class DirectArm(UnaskedArm):
+    """An arm that computes its numbers itself.
+
+    Each record goes through the model by itself, so that its number does not depend on which
+    others are asked.
+    """
+
+    @abstractmethod
+    def number(self, record: TaskRecord) -> tuple[float, Mapping[str, Any]]:
+        """Return a record's number, and what its sample's ``extra`` holds."""
 
     def samples(self, asked: Sequence[Asked], engine: BatchEngine | None) -> Iterator[Sample]:
         """Yield one sample of each, as it is ready."""
@@ -59,9 +70,6 @@ class DirectArm(ABC):
         for one in asked:
             if not one.question.fault:
                 yield self._sample(one)
-
-    def close(self) -> None:  # noqa: B027 - an average holds nothing
-        """Free what is held and not shared."""
 
     def _sample(self, asked: Asked) -> Sample:
         start = time.perf_counter()
