@@ -62,7 +62,8 @@ class Reply:
         prompt_tokens: Tokens of the rendered conversation.
         tokens: Tokens generated, thinking and the end token included.
         prompt_seconds: Until the first token.
-        seconds: From the first token to the last.
+        seconds: From the first token to the last; in a batch of this process without what was
+            done for others alone.
     """
 
     text: str

@@ -10,7 +10,7 @@ from loragraft.experiment.table import Line, Row, Table, number, shown
 TIERS = (
     ("main", "What counts"),
     ("sanity", "Sanity: for catching catastrophes only"),
-    ("diagnostic", "Diagnostics"),
+    ("diagnostic", "Diagnostics: times are one answer's, several at once; throughput is the run's"),
 )
 
 

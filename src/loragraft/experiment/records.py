@@ -86,7 +86,8 @@ class Sample:
         prompt_tokens: As the engine counts.
         tokens: Written, thinking included.
         first_seconds: Until the first token.
-        seconds: From the first token to the last.
+        seconds: From the first token to the last; see
+            :class:`~loragraft.engine.protocol.Reply`.
         cost: US dollars; None where nobody knows.
         extra: What a task adds: probabilities of choices, cosines.
         record: SHA-256 of the record that was asked; the store's own.

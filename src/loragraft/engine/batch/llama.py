@@ -21,6 +21,7 @@ from loragraft.checkpoint.bundle import LocalModel, open_model
 from loragraft.checkpoint.gguf_chat import chat_facts
 from loragraft.checkpoint.gguf_file import GgufFile
 from loragraft.engine.answer_text import AnswerText
+from loragraft.engine.batch.clock import WritingClock
 from loragraft.engine.batch.llama_grammar import SchemaRule
 from loragraft.engine.batch.llama_probabilities import read_probabilities
 from loragraft.engine.batch.llama_reading import PART, PromptReader, plan_sharing
@@ -57,6 +58,7 @@ class _Writing:
     job: Job
     answer: LlamaAnswer
     rule: SchemaRule | None
+    since: float
 
     @property
     def row(self) -> tuple[int, int]:
@@ -107,7 +109,7 @@ class LlamaBatchEngine(LlamaEngine):
         if not 1 <= width <= MOST:
             raise InputError(f"The width is {width}; it must be from 1 to {MOST}.")
         self.width, self._whole = width, whole
-        self._meter, self._busy_since = Meter(), 0.0
+        self._meter, self._clock, self._busy_since = Meter(), WritingClock(), 0.0
         super().__init__(
             model, context=context, threads=threads, literal=True, gpu_layers=gpu_layers
         )
@@ -255,7 +257,7 @@ class LlamaBatchEngine(LlamaEngine):
             answer = self._answer(job.messages, job.sampling, job.think, rule=rule)
         except LoragraftError as error:
             return Answer(job.id, "error", None, str(error))
-        writing = _Writing(job, answer, rule)
+        writing = _Writing(job, answer, rule, self._clock.seconds)
         answer.begin(waiting.prompt)
         read = reader.read(slot, waiting.prompt, waiting.needed)
         done = _take(writing, read.logits)
@@ -270,19 +272,19 @@ class LlamaBatchEngine(LlamaEngine):
 
     def _go_on(self, writing: list[_Writing | None]) -> Iterator[Answer]:
         """Write one more token of every answer."""
-        start = time.perf_counter()
-        rows = [None if each is None else each.row for each in writing]
-        logits = self._slots.step(rows)
-        tokens, ready = 0, []
-        for slot, each in enumerate(writing):
-            if each is not None:
-                tokens += 1
-                done = _take(each, logits[slot])
-                if done is not None:
+        before, ended = self._clock.seconds, []
+        with self._clock.going():
+            rows = [None if each is None else each.row for each in writing]
+            logits = self._slots.step(rows)
+            for slot, each in enumerate(writing):
+                done = None if each is None else _take(each, logits[slot])
+                if each is not None and done is not None:
                     writing[slot] = None
-                    ready.append(done)
-        self._meter.add(tokens=tokens, seconds=time.perf_counter() - start)
-        yield from ready
+                    ended.append((done, each.since))
+        tokens = sum(row is not None for row in rows)
+        self._meter.add(tokens=tokens, seconds=self._clock.seconds - before)
+        for done, since in ended:
+            yield self._clock.timed(done, since)
 
     def log_probs(self, wanted: Sequence[Continuations]) -> Iterator[LogProbs]:
         """Yield how likely texts are after conversations, those with much in common together.

@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from loragraft.artifact.space import require_memory
+from loragraft.engine.batch.clock import WritingClock
 from loragraft.engine.batch.peak import peak_memory
 from loragraft.engine.batch.protocol import (
     Answer,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from loragraft.engine.batch.transformers_slots import ReadPrompt
+    from loragraft.engine.batch.transformers_slots import ReadPrompt, Slots
 
 NOT_FINITE = (
     "The model's distribution holds NaN or infinite values, so there are no probabilities. Its "
@@ -83,7 +84,7 @@ class TransformersBatchEngine:
         self._asked_width, self._known = width, dict(identity or {})
         if context is not None:
             self._solo.context = context
-        self._meter = Meter()
+        self._meter, self._clock = Meter(), WritingClock()
         self.notes: tuple[str, ...] = ()
 
     @property
@@ -212,19 +213,26 @@ class TransformersBatchEngine:
                     slots.put(place, prompt)
             if slots is None or not any(rows):
                 continue
-            began = time.perf_counter()
+            yield from self._step(rows, slots)
+
+    def _step(self, rows: list[Row | None], slots: Slots) -> Iterator[Answer]:
+        """Write one more token of every answer; those that end with it leave their places."""
+        before, ended = self._clock.seconds, []
+        with self._clock.going():
             logits = slots.step([row.last if row else 0 for row in rows])
-            self._meter.add(seconds=time.perf_counter() - began)
             for place, row in enumerate(rows):
-                ended = self._go_on(row, logits[place]) if row else None
-                if ended is not None:
+                answer = self._go_on(row, logits[place]) if row else None
+                if row is not None and answer is not None:
                     rows[place] = None
                     slots.free(place)
-                    yield ended
+                    ended.append((answer, row.since))
+        self._meter.add(seconds=self._clock.seconds - before)
+        for answer, since in ended:
+            yield self._clock.timed(answer, since)
 
     def _begin(self, asked: Asked, logits: NDArray[np.float32], began: float) -> Row | Answer:
         """Choose the first token; return the row, or the answer if that was all."""
-        row = Row(self._solo, asked, began)
+        row = Row(self._solo, asked, began, self._clock.seconds)
         return self._go_on(row, logits) or row
 
     def _go_on(self, row: Row, logits: NDArray[np.float32]) -> Answer | None:

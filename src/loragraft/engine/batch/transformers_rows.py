@@ -69,13 +69,16 @@ class Row:
 
     Attributes:
         asked: What it answers.
+        since: What the clock of writing showed when it was begun.
     """
 
-    def __init__(self, engine: TransformersEngine, asked: Asked, began: float) -> None:
+    def __init__(
+        self, engine: TransformersEngine, asked: Asked, began: float, since: float = 0.0
+    ) -> None:
         """Begin an answer, at a moment of :func:`time.perf_counter`."""
         sampling = asked.job.sampling
         text = AnswerText(sampling.stop, tags_of(engine.template or ""), begun=asked.begun)
-        self.asked = asked
+        self.asked, self.since = asked, since
         self._writing = Writing(
             engine.token_text, text, engine.ends,
             most=sampling.max_tokens, room=asked.context - len(asked.ids),

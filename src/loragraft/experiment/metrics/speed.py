@@ -9,7 +9,7 @@ from loragraft.experiment.metrics.measured import EachSample, Measured, Missing,
 from loragraft.experiment.metrics.protocol import MetricInfo
 from loragraft.experiment.records import Sample
 
-_SOURCE = "measured by the engine; in a batch, others are answered in the same time"
+_SOURCE = "one answer's, by the engine; several are written at once: the run's is throughput"
 FIRST, PER_TOKEN, RATE = "first_token_seconds", "seconds_per_token", "tokens_per_second"
 INFOS = (
     MetricInfo(FIRST, "seconds", "lower", "diagnostic", _SOURCE),
