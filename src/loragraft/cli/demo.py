@@ -43,16 +43,30 @@ def demo(folder: Path, base: Path | None, limit: int | None) -> None:
     model = find_base(base)
     failed = run_steps(demo_steps(model, limit), folder, _announce)
     if failed is not None:
-        step, code = failed
-        click.echo(f"\nThe demo ended at: {step.command}", err=True)
-        click.echo(f"In {folder}. What went wrong stands above.", err=True)
-        sys.exit(code if code > 0 else 1)
+        _say_where_it_ended(folder, *failed)
+        sys.exit(max(failed[1], 1))
     _say_where(folder, time.monotonic() - started)
 
 
 def _announce(step: Step) -> None:
     click.echo(f"\n# {step.title}\n$ {step.command}")
     sys.stdout.flush()
+
+
+def _say_where_it_ended(folder: Path, step: Step, code: int) -> None:
+    from loragraft.demo.steps import INTERRUPTED
+
+    if code == INTERRUPTED:
+        click.echo(f"\nThe demo was interrupted at: {step.command}", err=True)
+        click.echo(
+            f"In {folder}. The steps before it are done and kept, and so is every answer that an "
+            "experiment was given: the demo begins again and asks only what is missing, or give "
+            "this command there.",
+            err=True,
+        )
+        return
+    click.echo(f"\nThe demo ended at: {step.command}", err=True)
+    click.echo(f"In {folder}. What went wrong stands above.", err=True)
 
 
 def _say_where(folder: Path, seconds: float) -> None:

@@ -19,6 +19,9 @@ INDEX = "outputs/indexes/science"
 DATA = "outputs/datasets"
 QUANT = "Q4_K_M"
 QUESTION = "How old was the oldest Marsh Ellow, by its ring?"
+INTERRUPTED = 130
+GRACE = 10.0
+"""Seconds in which a command ends after Ctrl-C; it writes down what it has."""
 CHUNK_TOKENS = "128"
 """A passage of the collection's papers holds one or two of their facts."""
 
@@ -118,14 +121,34 @@ def run_steps(
         on_step: Told of each before it begins.
 
     Returns:
-        The first one that failed, with its exit code; None where none did.
+        The first one that failed, with its exit code (130 if it was interrupted); None where none
+        did.
     """
     for step in steps:
         on_step(step)
-        command = child_command("loragraft", step.arguments)
-        code = subprocess.run(
-            command, cwd=workspace, env=child_environment(), check=False
-        ).returncode
+        code = _run(child_command("loragraft", step.arguments), workspace)
         if code != 0:
             return step, code
     return None
+
+
+def _run(command: Sequence[str], workspace: Path) -> int:
+    """Return a command's exit code; after Ctrl-C, once it has ended what it was doing."""
+    process = subprocess.Popen(command, cwd=workspace, env=child_environment())
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        _end(process)
+        return INTERRUPTED
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Let a command end that heard the same Ctrl-C; one that did not is told."""
+    try:
+        process.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        process.terminate()
+        process.wait()
+    except KeyboardInterrupt:  # once more: at once
+        process.kill()
+        process.wait()
