@@ -8,7 +8,12 @@ from collections.abc import Callable, Sequence
 from loragraft.errors import InputError
 from loragraft.experiment.analysis.model import Comparison, Family, Protocol
 from loragraft.experiment.statistics.effect import Better, cohens_d, d_z, flips, relative
-from loragraft.experiment.statistics.interval import SEED, mean_interval, standard_error
+from loragraft.experiment.statistics.interval import (
+    SEED,
+    mean_interval,
+    standard_error,
+    without_spread,
+)
 from loragraft.experiment.statistics.multiple import benjamini_hochberg, holm
 from loragraft.experiment.statistics.results import TestResult
 from loragraft.experiment.statistics.sample import Paired, Values
@@ -116,9 +121,7 @@ def smallest_visible(difference: Values) -> float | None:
     """
     from scipy import stats
 
-    from loragraft.experiment.statistics.interval import without_spread
-
-    if difference.paper_count < 2 or without_spread(difference, 0.0):
+    if difference.paper_count < 2 or without_spread(difference):
         return None
     freedom = difference.paper_count - 1
     quantiles = stats.t.ppf([1 - ALPHA / 2, POWER], freedom).sum()

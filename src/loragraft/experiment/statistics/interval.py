@@ -25,7 +25,11 @@ SEED = 20_241_101
 MANY_PAPERS = 30
 """From here on papers are drawn with replacement. With 9 papers that covers 89.6 % where 95 % is
 said, Student's t 94.9 %."""
-DRAWS = 10_000
+FEW_APART = 5
+"""Fewer papers than that are no sample of how papers differ: where 1.5 % of 60 questions get better
+and 0.5 % worse, percentiles alone cover 87 % where 95 % is said."""
+DRAWS = 5_000
+"""An end of the interval then varies by 2 % of its half-width from seed to seed."""
 CELLS = 2_000_000
 """Papers drawn at a time: what is held in memory."""
 FEW_KINDS = 8
@@ -47,8 +51,9 @@ def mean_interval(
     From 30 papers on by the bootstrap over papers, below by Student's t. Where all papers say the
     same, a share q of all papers might say otherwise and yet not be among these with a chance of
     (1 - level) / 2: the interval reaches as far as if these had the least or the greatest value
-    that there is (the exact binomial bound of Clopper and Pearson 1934 for none of n). One paper
-    says nothing of others: its interval is all that is possible.
+    that there is (the exact binomial bound of Clopper and Pearson 1934 for none of n). It reaches
+    no less far where fewer than five papers, and not half of them, say otherwise. One paper says
+    nothing of others: its interval is all that is possible.
 
     Args:
         values: One for each question.
@@ -63,22 +68,20 @@ def mean_interval(
         MissingExtraError: scipy or statsmodels is not installed.
     """
     require_statistics()
-    if not values.count:
-        raise InputError(
-            "There is no interval of a mean without questions: found none with a value, expected "
-            "at least one. See which samples failed: loragraft experiment status CONFIG."
-        )
+    _require_questions(values)
     least = float(values.values.min()) if low is None else float(low)
     greatest = float(values.values.max()) if high is None else float(high)
-    if values.paper_count == 1:
+    papers, apart = values.paper_count, papers_apart(values, greatest - least)
+    if papers == 1:
         return Interval(least, greatest, level, "one paper")
-    if without_spread(values, greatest - least):
-        return _unseen(values, least, greatest, level)
-    if values.paper_count < MANY_PAPERS:
-        lower, upper = _student(values, level)
-        return Interval(max(lower, least), min(upper, greatest), level, "t over papers")
-    lower, upper = _bootstrap(values, level, seed)
-    return Interval(lower, upper, level, "bootstrap over papers")
+    unseen = _unseen(values, least, greatest, level)
+    if not apart:
+        return unseen
+    seen = _bootstrap(values, level, seed) if papers >= MANY_PAPERS else _student(values, level)
+    lower, upper = max(seen.low, least), min(seen.high, greatest)
+    if apart < FEW_APART and 2 * apart < papers:
+        lower, upper = min(lower, unseen.low), max(upper, unseen.high)
+    return Interval(lower, upper, level, seen.method)
 
 
 def one_sided(
@@ -103,7 +106,8 @@ def standard_error(values: Values) -> float:
     By leaving out one paper at a time (the jackknife of a ratio: Tukey 1958; Cochran, Sampling
     Techniques, 1977, section 6.15): the residuals of papers' totals, total - size * mean, each
     over the questions that are left without it. With papers of one size it is the error of the
-    mean over papers' means; a paper that has most of the questions does not hide its own weight.
+    mean over papers' means. Where sizes differ, intervals of 9 papers by it cover 94 % where those
+    by the plain residuals cover 92, and 93 instead of 82 where one paper has most questions.
 
     Returns:
         0 without spread; infinity for one paper.
@@ -117,18 +121,32 @@ def standard_error(values: Values) -> float:
     return math.sqrt(float((leverage**2).sum()) * (papers - 1) / papers)
 
 
-def without_spread(values: Values, span: float) -> bool:
-    """Whether all papers have the same mean, but for rounding.
+def papers_apart(values: Values, span: float = 0.0) -> int:
+    """Return how many papers' means differ from the median paper's, beyond rounding.
 
     Args:
         values: One for each question.
-        span: From the least to the greatest possible value.
+        span: From the least to the greatest possible value, where it is known.
     """
     import numpy as np
 
     sums, sizes = values.totals()
+    means = sums / sizes
     scale = max(span, float(np.abs(values.values).max()))
-    return float(np.ptp(sums / sizes)) <= NOISE * scale
+    return int((np.abs(means - np.median(means)) > NOISE * scale).sum())
+
+
+def without_spread(values: Values, span: float = 0.0) -> bool:
+    """Whether all papers have the same mean, but for rounding."""
+    return not papers_apart(values, span)
+
+
+def _require_questions(values: Values) -> None:
+    if not values.count:
+        raise InputError(
+            "There is no interval of a mean without questions: found none with a value, expected "
+            "at least one. See which samples failed: loragraft experiment status CONFIG."
+        )
 
 
 def _unseen(values: Values, low: float, high: float, level: float) -> Interval:
@@ -138,19 +156,20 @@ def _unseen(values: Values, low: float, high: float, level: float) -> Interval:
     return Interval(lower, upper, level, "no spread")
 
 
-def _student(values: Values, level: float) -> tuple[float, float]:
+def _student(values: Values, level: float) -> Interval:
     from scipy import stats
 
-    half = stats.t.ppf((1 + level) / 2, values.paper_count - 1) * standard_error(values)
-    return values.mean - float(half), values.mean + float(half)
+    half = float(stats.t.ppf((1 + level) / 2, values.paper_count - 1)) * standard_error(values)
+    return Interval(values.mean - half, values.mean + half, level, "t over papers")
 
 
-def _bootstrap(values: Values, level: float, seed: int) -> tuple[float, float]:
+def _bootstrap(values: Values, level: float, seed: int) -> Interval:
     """Return percentiles of the ratio of totals over papers drawn with replacement.
 
     They lie further out by what a sample's deviation is too small and Student's t is wider than
     the normal one (the expanded percentiles of Hesterberg, What Teachers Should Know About the
-    Bootstrap, 2015, section 5.4).
+    Bootstrap, 2015, section 5.4): with 30 papers they cover 94 to 95 % where plain percentiles
+    cover 93 and BCa 90 to 92.
     """
     import numpy as np
     from scipy import stats
@@ -159,7 +178,7 @@ def _bootstrap(values: Values, level: float, seed: int) -> tuple[float, float]:
     wider = math.sqrt(papers / (papers - 1)) * stats.t.ppf((1 - level) / 2, papers - 1)
     tail = float(stats.norm.cdf(wider))
     lower, upper = np.quantile(_drawn_means(values, seed), [tail, 1 - tail])
-    return float(lower), float(upper)
+    return Interval(float(lower), float(upper), level, "bootstrap over papers")
 
 
 def _drawn_means(values: Values, seed: int) -> NDArray[np.float64]:
@@ -170,18 +189,15 @@ def _drawn_means(values: Values, seed: int) -> NDArray[np.float64]:
     """
     import numpy as np
 
-    papers = np.column_stack(values.totals())
-    kinds, counts = np.unique(papers, axis=0, return_counts=True)
-    generator = np.random.default_rng(seed)
-    few = len(kinds) <= len(papers) // FEW_KINDS
-    step = max(1, CELLS // (len(kinds) if few else len(papers)))
+    sums, sizes = values.totals()
+    kinds, counts = np.unique(np.column_stack([sums, sizes]), axis=0, return_counts=True)
+    generator, papers = np.random.default_rng(seed), len(sums)
+    if len(kinds) * FEW_KINDS <= papers:
+        totals = generator.multinomial(papers, counts / papers, DRAWS) @ kinds
+        return np.asarray(totals[:, 0] / totals[:, 1])
+    step = max(1, CELLS // papers)
     means = []
     for start in range(0, DRAWS, step):
-        drawn = min(step, DRAWS - start)
-        if few:
-            totals = generator.multinomial(len(papers), counts / len(papers), drawn) @ kinds
-        else:
-            which = generator.integers(0, len(papers), (drawn, len(papers)), np.uint32)
-            totals = papers[which].sum(axis=1)
-        means.append(totals[:, 0] / totals[:, 1])
+        which = generator.integers(0, papers, (min(step, DRAWS - start), papers), np.uint32)
+        means.append(sums[which].sum(axis=1) / sizes[which].sum(axis=1))
     return np.concatenate(means)
