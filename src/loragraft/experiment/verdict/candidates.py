@@ -6,13 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from loragraft.experiment.analysis.model import Met
+from loragraft.experiment.analysis.model import Control, Met
 
 if TYPE_CHECKING:
     from loragraft.experiment.config import SeriesConfig
     from loragraft.experiment.table import Line
 
 COMPLETE = "complete"
+SHUFFLED = "shuffled passages"
+"""The control under which grounding must fall."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Context:
         better: Which way the rule's metric is better.
         unit: Of the rule's metric.
         leaks: What the search for leaked test questions says.
-        broken: Metrics that failed a control, with what it says, by experiment and metric.
+        broken: Metrics that did not stand a control, with what it says, by experiment and metric.
         run: The command that brings runs up to date.
     """
 
@@ -128,6 +130,18 @@ def standings(
                  refused.get(line.name, ""))
         for line in lines
     )  # fmt: skip
+
+
+def broken(controls: Iterable[Control]) -> dict[tuple[str, str], str]:
+    """Return the metrics that cannot be rested on, with what their control says.
+
+    A control that could not be made speaks against nothing; one that was made must be passed.
+    """
+    return {
+        (one.experiment, one.metric): one.sentence
+        for one in controls
+        if one.name == SHUFFLED and one.value is not None and not one.passed
+    }
 
 
 def faults(context: Context, experiment: str) -> Sequence[str]:

@@ -6,15 +6,15 @@ import math
 from dataclasses import dataclass
 from statistics import NormalDist
 
+from loragraft.experiment.statistics.packages import require_statistics
+from loragraft.experiment.statistics.power import POWER, fewest, questions_for
 from loragraft.experiment.statistics.results import IntervalMethod
 
-POWER = 0.8
-"""Chance to see an effect as large as the observed one with the questions named."""
-FEW_PAPERS = 30
-"""Below, the quantile is Student's, as the intervals have it."""
-_ROUNDS = 20
+NOTHING = 1e-9
+"""A smaller effect is rounding: what was observed sits on the bound."""
 _ARE = 3 / math.pi
-"""Asymptotic relative efficiency of Mann and Whitney's test to Student's under normality."""
+"""Asymptotic relative efficiency of Mann and Whitney's test to Student's under normality
+(Hodges and Lehmann 1956)."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,19 @@ class Reach:
     count: int
     papers: int
 
+    @property
+    def per_paper(self) -> float:
+        """Return questions of a paper, the mean."""
+        return self.count / self.papers
+
 
 def questions_needed(
     reach: Reach, effect: float, *, tail: float | None = None, power: float = POWER
 ) -> int | None:
     """Return how many questions would exclude a value that lies so far from the observed one.
 
-    The standard error is taken from the bound itself, so the design effect of papers is in it, and
-    shrinks with the root of the number of questions, papers growing alike.
+    The standard error is taken from the bound itself, so the design effect of papers is in it;
+    papers are to grow as questions do.
 
     Args:
         reach: Of what was observed.
@@ -55,67 +60,56 @@ def questions_needed(
     Returns:
         None where no number can be named: the observed value is the one to be excluded, or a
         single paper tells nothing of others.
+
+    Raises:
+        MissingExtraError: If scipy is needed and missing.
     """
     wanted = reach.tail if tail is None else tail
-    if effect <= 0 or reach.papers < 2 or not math.isfinite(reach.distance):
+    if effect < NOTHING or reach.papers < 2 or not math.isfinite(reach.distance):
         return None
     if reach.method == "no spread":
-        papers = _papers_without_spread(reach, effect, wanted)
-    elif reach.distance <= 0:
-        papers = float(reach.papers)
+        count = math.ceil(_papers_without_spread(reach, effect, wanted) * reach.per_paper - 1e-9)
+    elif reach.distance > 0:
+        error = reach.distance / _quantile(reach)
+        count = questions_for(effect, deviation=error * math.sqrt(reach.count), power=power,
+                              per_paper=reach.per_paper, alpha=2 * wanted)  # fmt: skip
     else:
-        papers = _papers(reach, effect, wanted, power)
-    return max(math.ceil(reach.count * papers / reach.papers - 1e-9), reach.count + 1)
-
-
-def _papers(reach: Reach, effect: float, tail: float, power: float) -> float:
-    error = reach.distance / _quantile(reach.tail, reach.papers, reach.method)
-    scale = (error / effect) ** 2 * reach.papers
-    papers = scale * (_normal(tail) + _normal(1 - power)) ** 2
-    for _ in range(_ROUNDS):  # Student's quantile depends on the number that is looked for
-        method: IntervalMethod = "t over papers" if papers < FEW_PAPERS else "bootstrap over papers"
-        quantile = _quantile(tail, max(math.ceil(papers), 2), method)
-        papers = (papers + scale * (quantile + _normal(1 - power)) ** 2) / 2
-    return papers
+        count = 0
+    return max(count, reach.count + 1)
 
 
 def _papers_without_spread(reach: Reach, effect: float, tail: float) -> float:
-    """Return so many papers that a share unseen in all of them is below the effect."""
+    """Return so many papers that what none of them shows is less than the effect."""
     span = reach.distance / (1 - reach.tail ** (1 / reach.papers))
     if effect >= span:
-        return float(reach.papers)
+        return 1.0
     return math.log(tail) / math.log1p(-effect / span)
 
 
-def _quantile(tail: float, papers: int, method: IntervalMethod) -> float:
-    if method != "t over papers":
-        return _normal(tail)
+def _quantile(reach: Reach) -> float:
+    """Return how many standard errors a bound is away."""
+    if reach.method != "t over papers":
+        return NormalDist().inv_cdf(1 - reach.tail)
+    require_statistics()
     from scipy.stats import t
 
-    return float(t.isf(tail, papers - 1))
-
-
-def _normal(tail: float) -> float:
-    return -NormalDist().inv_cdf(tail)
+    return float(t.isf(reach.tail, reach.papers - 1))
 
 
 def least_for_signs(count: int, used: int, alpha: float) -> int | None:
     """Return with how many questions signs alone can come below alpha.
 
-    The least p of n flipped signs, and of McNemar's test with n discordant questions, is 2 / 2^n.
-
     Args:
         count: Questions there are.
         used: Papers or questions among them that differ.
-        alpha: What p must be below.
+        alpha: What p must be below; as flipped signs and McNemar's exact test have it.
 
     Returns:
         None where none differs.
     """
     if used < 1:
         return None
-    least = math.floor(math.log2(2 / alpha)) + 1
-    return math.ceil(count * max(least / used, 1.0))
+    return math.ceil(count * max(fewest(alpha) / used, 1.0))
 
 
 def for_mann_whitney(d: float, alpha: float, power: float = POWER) -> int | None:
@@ -126,6 +120,6 @@ def for_mann_whitney(d: float, alpha: float, power: float = POWER) -> int | None
         alpha: Two-sided.
         power: Wanted.
     """
-    if d <= 0 or not 0 < alpha < 1:
+    if d < NOTHING or not 0 < alpha < 1:
         return None
-    return math.ceil(2 * ((_normal(alpha / 2) + _normal(1 - power)) / d) ** 2 / _ARE)
+    return math.ceil(2 * questions_for(d, deviation=1.0, alpha=alpha, power=power) / _ARE)
