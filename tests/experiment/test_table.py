@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loragraft.experiment.markdown import blocks_of, to_markdown
+from loragraft.experiment.markdown import blocks_of, markdown_of
 from loragraft.experiment.metrics.protocol import MetricInfo
 from loragraft.experiment.records import NOT_APPLICABLE, Score, Status
 from loragraft.experiment.spread import spread_of
@@ -107,13 +107,13 @@ def test_figures_are_short(value: float, text: str) -> None:
 
 def hostile() -> Table:
     """Return a table whose texts try to leave their cells."""
-    line = Line("a|b", ("x`y",), "complete", "\x1b[31mmodel|`", 3, {"ok": 3}, ("index",), "<b>*")
+    line = Line("a|b", ("x`y",), "complete", "\x1b[31mmodel|`<b>*", 3, {"ok": 3}, ("index",))
     rows = (Row(INFO, {"a|b": cell_of(scores(1.0))}),)
     return Table("s", "0.5B", "a|b", {}, (line,), rows, (), {"a|b": "other | questions"})
 
 
 def test_markdown_keeps_hostile_names_in_their_cells() -> None:
-    text = to_markdown(hostile())
+    text = markdown_of(blocks_of(hostile()))
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert "\x1b" not in text
     assert "\\<b>\\*" in text

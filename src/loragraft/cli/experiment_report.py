@@ -1,4 +1,4 @@
-"""``loragraft experiment report``: every metric of every experiment."""
+"""``loragraft experiment report``: what a series means, as tables, as a page and as JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ import click
 from loragraft.cli.paths import PATH
 
 if TYPE_CHECKING:
+    from loragraft.experiment.analysis.gather import Gathered
     from loragraft.experiment.table import Table
+
+MARKDOWN = ".md"
 
 
 @click.command()
@@ -19,7 +22,9 @@ if TYPE_CHECKING:
               help="As it was given to run.")  # fmt: skip
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE",
               help="Another value than the CONFIG's; may be repeated.")  # fmt: skip
-@click.option("-o", "--output", type=PATH, metavar="FILE", help="Write the tables as Markdown.")
+@click.option("-o", "--output", type=PATH, metavar="FOLDER",
+              help="Where the page, its JSON and its Markdown go, in place of the series' folder "
+              "report; a name that ends in .md takes the Markdown alone.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def report(
     config: Path,
@@ -28,16 +33,17 @@ def report(
     output: Path | None,
     as_json: bool,
 ) -> None:
-    """Print every metric of the experiments of CONFIG, with the count beside each figure.
+    """Say whether an experiment of CONFIG is better than the baseline, and show all figures.
 
-    Answers that are not measured yet are measured first. Comparisons with the baseline use the
-    questions that both have.
+    Prints the verdict and every metric with its 95 % interval, and writes index.html (a page with
+    all samples, to be opened in a browser), report.json and report.md. Answers that are not
+    measured yet are measured first. Comparisons with the baseline use the questions that both have.
     """
     from loragraft.cli.output import print_json
     from loragraft.cli.progress import watched
+    from loragraft.experiment.analysis.gather import gather
     from loragraft.experiment.arms.opening import Shared
     from loragraft.experiment.config import load_series
-    from loragraft.experiment.report import make_table
     from loragraft.experiment.run import RunRequest, configured
 
     series = configured(load_series(config, changes), RunRequest(limit=limit))
@@ -45,42 +51,49 @@ def report(
         watched(lambda: "What was measured is kept") as progress,
         Shared(series, on_note=progress.note) as shared,
     ):
-        table = make_table(series, shared, progress)
-    if output is not None:
-        _write(output, table)
+        found = gather(series, shared, progress)
     if as_json:
-        print_json(table.to_json())
+        print_json({**found.table.to_json(), "analysis": found.analysis.to_json()})
+    else:
+        _show(found)
+    _write(found, output, quiet=as_json)
+
+
+def _write(found: Gathered, output: Path | None, *, quiet: bool) -> None:
+    """Write the report, and say where; a series without any run has none."""
+    from loragraft.chat.cleaning import clean
+    from loragraft.experiment.analysis.writing import (
+        FOLDER,
+        report_markdown,
+        write_report,
+        write_text,
+    )
+
+    config = found.series.config
+    if output is not None and output.suffix == MARKDOWN:
+        write_text(output, report_markdown(found.analysis, found.table))
+        click.echo(clean(f"Written: {output}"), err=True)
         return
-    _show(table)
+    if not found.series.arms:
+        click.echo("Nothing was run yet, so there is no page.", err=True)
+        return
+    folder = output or config.outputs / config.series / FOLDER
+    page = write_report(folder, found.analysis, found.browsable(), found.table)
+    click.echo(clean(f"The page: {page}"), err=quiet)
 
 
-def _write(path: Path, table: Table) -> None:
-    from loragraft.artifact.files import write_atomically
-    from loragraft.errors import InputError
-    from loragraft.experiment.markdown import to_markdown
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, to_markdown(table).encode("utf-8", "replace"))
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}.") from None
-    click.echo(f"Written: {path}", err=True)
-
-
-def _show(table: Table) -> None:
+def _show(found: Gathered) -> None:
     from loragraft.chat.cleaning import clean
     from loragraft.cli.output import print_table, print_warnings
-    from loragraft.experiment.markdown import blocks_of
+    from loragraft.experiment.analysis.blocks import report_blocks, verdict_lines
 
-    for block in blocks_of(table):
+    for line in verdict_lines(found.analysis):
+        click.echo(clean(line))
+    for block in report_blocks(found.analysis, found.table):
         print_table(block.title, block.columns, block.rows)
-    for line in table.lines:
-        print_warnings([f"{line.name}: {text}" for text in (line.message, *line.notes) if text])
-        if line.stale:
-            print_warnings([f"{line.name} is stale: {', '.join(line.stale)} changed since."])
-    for name, reason in table.refused.items():
-        print_warnings([f"{name} is not compared with {table.baseline}: {reason}."])
-    click.echo(clean(f"Questions: {questions_line(table)}"))
+    print_warnings(found.analysis.warnings)
+    print_warnings([f"{line.name}: {text}" for line in found.table.lines for text in line.notes])
+    click.echo(clean(f"Questions: {questions_line(found.table)}"))
 
 
 def questions_line(table: Table) -> str:

@@ -123,29 +123,23 @@ def _share(value: float | None) -> str:
     return "" if value is None else number(value)
 
 
-def to_markdown(table: Table) -> str:
-    """Spell a series' tables as Markdown."""
+def markdown_of(blocks: Sequence[Block]) -> str:
+    """Spell tables as Markdown, each under its title."""
     parts = []
-    for block in blocks_of(table):
-        parts.append(f"## {_cell(block.title)}\n")
+    for block in blocks:
+        parts.append(f"## {escaped(block.title)}\n")
         parts.append(_line(block.columns))
         parts.append(_line(["---"] * len(block.columns)))
         parts += [_line(row) for row in block.rows]
         parts.append("")
-    notes = [f"- {_cell(line.name)}: {_cell(text)}" for line in table.lines
-             for text in (line.message, *line.notes) if text]  # fmt: skip
-    notes += [f"- {_cell(name)} is not compared with {_cell(table.baseline)}: {_cell(reason)}."
-              for name, reason in table.refused.items()]  # fmt: skip
-    if notes:
-        parts += ["## Notes\n", *notes, ""]
     return "\n".join(parts)
 
 
 def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(map(_cell, cells))} |"
+    return f"| {' | '.join(map(escaped, cells))} |"
 
 
-def _cell(text: str) -> str:
+def escaped(text: str) -> str:
     """Return a text that stays in its cell and means nothing to Markdown."""
     from loragraft.chat.cleaning import clean
 

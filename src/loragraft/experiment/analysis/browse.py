@@ -134,7 +134,7 @@ def _questions(arms: Iterable[Measured]) -> list[_About]:
 def _from_samples(samples: Iterable[Sample], found: dict[str, _About]) -> None:
     """Add questions that only their samples tell of: the shortest prompt is the barest one."""
     for sample in samples:
-        said = [one.content for one in sample.messages if one.role == "user"]
+        said = [one["content"] for one in sample.messages if one["role"] == "user"]
         text = said[-1] if said else ""
         before = found.get(sample.question_id)
         if before is None or 0 < len(text) < len(before.question):
@@ -225,8 +225,9 @@ def _citations(sample: Sample) -> Iterator[tuple[int, int, str]]:
     """Yield citations that lie within the answer; records may have been edited."""
     for one in sample.citations:
         start, stop, label = one.get("start"), one.get("stop"), one.get("label")
-        whole = type(start) is int and type(stop) is int and isinstance(label, str)
-        if whole and 0 <= start < stop <= len(sample.answer):
+        if not isinstance(start, int) or not isinstance(stop, int) or not isinstance(label, str):
+            continue
+        if 0 <= start < stop <= len(sample.answer):
             yield start, stop, label
 
 

@@ -51,14 +51,16 @@ def _figure(name: str, measured: Measured, info: MetricInfo) -> Figure:
         return _none(name, info, asked, NO_VALUE, missing)
     values = values_of(found, papers_of(measured))
     low, high = range_of(info)
+    interval = mean_interval(values, low=low, high=high)
     lower, upper = one_sided(values, low=low, high=high)
+    known = interval.low < interval.high  # else nobody knows how far what was not seen may lie
     return Figure(
         name,
         info.name,
         values.mean,
-        mean_interval(values, low=low, high=high),
-        lower,
-        upper,
+        interval if known else None,
+        lower if known else None,
+        upper if known else None,
         values.count,
         asked,
         values.paper_count,

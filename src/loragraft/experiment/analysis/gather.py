@@ -9,18 +9,21 @@ from typing import TYPE_CHECKING, Any
 from loragraft import __version__
 from loragraft.artifact.progress import Progress
 from loragraft.experiment.analysis.browse import browsable
-from loragraft.experiment.analysis.compared import Gating, comparisons_of
+from loragraft.experiment.analysis.compared import comparisons_of
+from loragraft.experiment.analysis.deciding import gating_of, verdicts_of
 from loragraft.experiment.analysis.distributions import distributions_of
 from loragraft.experiment.analysis.figures import figures_of
-from loragraft.experiment.analysis.model import Analysis, Browsable
+from loragraft.experiment.analysis.model import Analysis, Browsable, Control
 from loragraft.experiment.analysis.provenance import provenance_of, sources_of
 from loragraft.experiment.analysis.slices import slices_of
+from loragraft.experiment.analysis.warnings import warnings_of
 from loragraft.experiment.config import SeriesConfig
 from loragraft.experiment.judged import open_tools
 from loragraft.experiment.measured import MeasuredSeries, measure_series
 from loragraft.experiment.report import table_of
 from loragraft.experiment.run_info import utc_now
 from loragraft.experiment.table import Table
+from loragraft.experiment.verdict.leakage import Leakage, check_leaks
 
 if TYPE_CHECKING:
     from loragraft.experiment.arms.opening import Shared
@@ -69,8 +72,10 @@ def gather(config: SeriesConfig, shared: Shared, progress: Progress | None = Non
     """Return what a series means, with its table and its records; see :func:`analyse`."""
     with open_tools(config, lambda: shared) as tools:
         series = measure_series(config, shared, tools, progress)
-        table = table_of(series)
-    return Gathered(table, _analysis(series, table), series)
+        controls: tuple[Control, ...] = ()
+    table = table_of(series)
+    leaks = check_leaks(config, progress)
+    return Gathered(table, _analysis(series, table, controls, leaks), series)
 
 
 def main_metric(series: MeasuredSeries) -> str:
@@ -91,10 +96,13 @@ def seen_of(series: MeasuredSeries) -> Mapping[str, bool | None]:
     return find_split(data.tag, data.splits, parts=(data.part,)).seen_in_training()
 
 
-def _analysis(series: MeasuredSeries, table: Table) -> Analysis:
-    config, arms, infos = series.config, series.arms, series.infos
-    rule = config.promotion
-    gating = Gating()
+def _analysis(
+    series: MeasuredSeries, table: Table, controls: tuple[Control, ...], leaks: Leakage
+) -> Analysis:
+    config, arms, infos, rule = series.config, series.arms, series.infos, series.config.promotion
+    figures = tuple(figures_of(arms, infos))
+    comparisons = comparisons_of(arms, infos, series.baseline, refused=table.refused.keys(),
+                                 gating=gating_of(series))  # fmt: skip
     return Analysis(
         title=f"{config.series}, {config.size}" if config.size else config.series,
         series=config.series,
@@ -103,17 +111,20 @@ def _analysis(series: MeasuredSeries, table: Table) -> Analysis:
         created=utc_now(),
         version=__version__,
         rule={} if rule is None else rule.model_dump(mode="json"),
-        verdicts=(),
+        verdicts=verdicts_of(series, table, figures=figures, comparisons=comparisons,
+                             controls=controls, leaks=leaks.check),
         experiments=_experiments(series, table),
         metrics={info.name: asdict(info) for info in infos.values()},
-        figures=tuple(figures_of(arms, infos)),
-        comparisons=comparisons_of(arms, infos, series.baseline, refused=table.refused.keys(),
-                                   gating=gating),
+        figures=figures,
+        comparisons=comparisons,
         refused=table.refused,
         slices=tuple(slices_of(arms, infos, seen_of(series))),
         distributions=tuple(distributions_of(arms, infos)),
+        controls=controls,
         judged=table.judged,
+        leaks=leaks.report,
         questions=table.questions,
+        warnings=tuple(warnings_of(series, table, controls)),
     )  # fmt: skip
 
 
