@@ -10,10 +10,13 @@ from loragraft import __version__
 from loragraft.artifact.progress import Progress
 from loragraft.experiment.analysis.browse import browsable
 from loragraft.experiment.analysis.compared import comparisons_of
+from loragraft.experiment.analysis.controls import controls_of
 from loragraft.experiment.analysis.deciding import gating_of, verdicts_of
 from loragraft.experiment.analysis.distributions import distributions_of
+from loragraft.experiment.analysis.effects import factorial_of, fidelity_of
 from loragraft.experiment.analysis.figures import figures_of
 from loragraft.experiment.analysis.model import Analysis, Browsable, Control
+from loragraft.experiment.analysis.people import human_of
 from loragraft.experiment.analysis.provenance import provenance_of, sources_of
 from loragraft.experiment.analysis.slices import slices_of
 from loragraft.experiment.analysis.warnings import warnings_of
@@ -72,7 +75,7 @@ def gather(config: SeriesConfig, shared: Shared, progress: Progress | None = Non
     """Return what a series means, with its table and its records; see :func:`analyse`."""
     with open_tools(config, lambda: shared) as tools:
         series = measure_series(config, shared, tools, progress)
-        controls: tuple[Control, ...] = ()
+        controls = controls_of(config, series.arms, tools, progress)
     table = table_of(series)
     leaks = check_leaks(config, progress)
     return Gathered(table, _analysis(series, table, controls, leaks), series)
@@ -118,10 +121,13 @@ def _analysis(
         figures=figures,
         comparisons=comparisons,
         refused=table.refused,
+        factorial=factorial_of(series, main_metric(series)),
+        fidelity=tuple(fidelity_of(series, main_metric(series))),
         slices=tuple(slices_of(arms, infos, seen_of(series))),
         distributions=tuple(distributions_of(arms, infos)),
         controls=controls,
         judged=table.judged,
+        human=human_of(series),
         leaks=leaks.report,
         questions=table.questions,
         warnings=tuple(warnings_of(series, table, controls)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from loragraft.experiment.analysis.effects import missing_effects
 from loragraft.experiment.analysis.model import Control
 from loragraft.experiment.measured import MeasuredSeries
 from loragraft.experiment.table import Line, Table
@@ -19,6 +20,7 @@ def warnings_of(series: MeasuredSeries, table: Table, controls: Sequence[Control
         yield f"{name} is not compared with {table.baseline}: {reason}."
     if series.arms and table.baseline not in series.arms:
         yield f"The baseline {table.baseline} was not run: nothing is compared."
+    yield from missing_effects(series)
     for control in controls:
         if control.passed is False:
             yield f"{control.metric} of {control.experiment} fails a control: {control.sentence}"

@@ -1,0 +1,127 @@
+"""What tuning and retrieval add, and what an export has cost: more than pairs with the baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from loragraft.experiment.analysis.model import Effect
+from loragraft.experiment.analysis.numbers import difference, signed
+from loragraft.experiment.analysis.values import (
+    asked_of,
+    papers_of,
+    range_of,
+    values_by_question,
+)
+from loragraft.experiment.compare import differences
+from loragraft.experiment.measured import Measured, MeasuredSeries
+from loragraft.experiment.statistics.equivalence import Equivalence, equivalence
+from loragraft.experiment.statistics.factorial import Arms, Contrast, contrasts
+from loragraft.experiment.statistics.results import Interval
+from loragraft.experiment.statistics.sample import paired
+
+_SAID: Mapping[str, str] = {
+    "tuning": "Tuning changes {metric} by {value}, over both with and without passages",
+    "retrieval": "Passages change {metric} by {value}, over both the plain and the tuned model",
+    "interaction": "With passages, tuning changes {metric} by {value} more than without",
+    "tuning without retrieval": "Without passages, tuning changes {metric} by {value}",
+    "tuning with retrieval": "With passages, tuning changes {metric} by {value}",
+    "retrieval without tuning": "For the plain model, passages change {metric} by {value}",
+    "retrieval with tuning": "For the tuned model, passages change {metric} by {value}",
+}
+_CHANCE = 0.05
+
+
+def factorial_of(series: MeasuredSeries, metric: str) -> tuple[Effect, ...]:
+    """Return the effects of tuning, retrieval and both; none where an experiment is missing.
+
+    Args:
+        series: The records; its configuration names the four.
+        metric: Of questions.
+    """
+    asked = series.config.factorial
+    if asked is None or metric not in series.infos:
+        return ()
+    names = (asked.base, asked.tuned, asked.base_retrieval, asked.tuned_retrieval)
+    arms = _comparable(series, names)
+    values = [values_by_question(one, metric) for one in arms]
+    if not values or not set.intersection(*(set(one) for one in values)):
+        return ()
+    low, high = range_of(series.infos[metric])
+    found = contrasts(Arms(*values), papers_of(arms[0]), low=low, high=high,
+                      asked=max(map(asked_of, arms)))  # fmt: skip
+    unit = series.infos[metric].unit
+    return tuple(_contrast(one, metric, unit) for one in found)
+
+
+def _contrast(one: Contrast, metric: str, unit: str) -> Effect:
+    said = _SAID[one.name].format(metric=metric, value=difference(one.value, unit))
+    sentence = f"{said} ({_between(one.interval, unit)}){_chance(one.test.p)}"
+    return Effect(one.name, metric, one.value, one.interval, one.test.p, one.count, sentence)
+
+
+def fidelity_of(series: MeasuredSeries, metric: str) -> Iterator[Effect]:
+    """Yield what each step of an export has cost, beside what was exported.
+
+    Args:
+        series: The records; its configuration names the steps.
+        metric: Of questions, where the configuration names none.
+    """
+    asked = series.config.fidelity
+    metric = metric if asked is None or asked.metric is None else asked.metric
+    if asked is None or metric not in series.infos:
+        return
+    for step in asked.steps:
+        arms = _comparable(series, (step, asked.reference))
+        values = [values_by_question(one, metric) for one in arms]
+        if not values or not values[0].keys() & values[1].keys():
+            continue
+        pair = paired(*values, papers_of(arms[0]), asked=max(map(asked_of, arms)))
+        low, high = range_of(series.infos[metric])
+        found = equivalence(pair, asked.bound, low=low, high=high)
+        yield _step(step, asked.reference, metric, series.infos[metric].unit, found)
+
+
+def _step(step: str, reference: str, metric: str, unit: str, found: Equivalence) -> Effect:
+    bound = difference(found.bound, unit).removeprefix("+")
+    change = f"{difference(found.value, unit)} ({_between(found.interval, unit)})"
+    verdict = f"as good as the same: surely within {bound}"
+    if not found.equivalent:
+        beyond = found.lower > found.bound or found.upper < -found.bound
+        verdict = f"surely differs by more than {bound}" if beyond else (
+            f"may differ by more than {bound}: so few questions cannot tell")  # fmt: skip
+    sentence = f"{step} beside {reference}: {metric} {change}; {verdict}."
+    return Effect(step, metric, found.value, found.interval, found.different.p, found.count,
+                  sentence, found.equivalent, found.bound)  # fmt: skip
+
+
+def missing_effects(series: MeasuredSeries) -> Iterator[str]:
+    """Yield why the 2x2 or the cost of an export cannot be told, as sentences."""
+    config = series.config
+    named: dict[str, tuple[str, ...]] = {}
+    if config.factorial is not None:
+        named["The 2x2 of tuning by retrieval"] = tuple(config.factorial.model_dump().values())
+    if config.fidelity is not None:
+        named["What the export has cost"] = (config.fidelity.reference, *config.fidelity.steps)
+    for what, names in named.items():
+        absent = [name for name in names if config.resolve(name) not in series.arms]
+        if absent:
+            yield f"{what} cannot be told: {', '.join(absent)} was not run."
+        elif not _comparable(series, names):
+            yield f"{what} cannot be told: {', '.join(names)} were not asked the same."
+
+
+def _comparable(series: MeasuredSeries, names: tuple[str, ...]) -> list[Measured]:
+    """Return experiments by name; none where one is missing, or was asked something else."""
+    found = [series.arms.get(series.config.resolve(name) or "") for name in names]
+    arms = [one for one in found if one is not None]
+    if len(arms) < len(names) or any(differences(one.info, arms[0].info) for one in arms):
+        return []
+    return arms
+
+
+def _between(interval: Interval, unit: str) -> str:
+    return f"between {signed(interval.low, unit)} and {signed(interval.high, unit)}"
+
+
+def _chance(p: float) -> str:
+    return "." if p < _CHANCE else "; that may be chance."
