@@ -31,7 +31,7 @@ class Scale:
 _SCALES = {
     "share": Scale(100, 1, "%", "points"),
     "points of 100": Scale(1, 1, "points", "points"),
-    "count": Scale(1, None, "", ""),
+    "count": Scale(1, 3, "", ""),
     "seconds": Scale(1, None, "s", "s"),
     "bytes": Scale(2.0**-30, 2, "GiB", "GiB"),
 }
@@ -71,6 +71,14 @@ def difference(value: float | None, unit: str) -> str:
 def p_value(p: float) -> str:
     """Spell a p-value: ``= 0.031``, ``< 0.001``."""
     return "< 0.001" if p < SMALLEST_P else f"= {p:.3f}"
+
+
+def trimmed(text: str) -> str:
+    """Take off zeros behind the point that say nothing of a single value: ``100 %``."""
+    figure, space, unit = text.partition(" ")
+    if "." in figure and "e" not in figure:
+        figure = figure.rstrip("0").rstrip(".")
+    return f"{figure}{space}{unit}"
 
 
 def percent(level: float) -> str:

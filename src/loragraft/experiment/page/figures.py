@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from loragraft.experiment.analysis.model import Analysis, Distribution, Figure, Slice
-from loragraft.experiment.page.forest import better_of, tier_of, unit_of
+from loragraft.experiment.page.forest import better_of, focus_of, tier_of, unit_of
 from loragraft.experiment.page.marks import Axis, axis_over, bins_axis, share_axis
 
 TIERS = (
@@ -82,7 +82,7 @@ class SliceRow:
     Attributes:
         slice: What it is of.
         places: Of each experiment on the axis, in percent; None for one without values.
-        gain: How far the experiment that gains least is above the baseline; None without.
+        gain: How far the experiment in question is better than the baseline; None without.
     """
 
     slice: Slice
@@ -150,9 +150,9 @@ def _slice(analysis: Analysis, axis: Axis, one: Slice, sign: int) -> SliceRow:
         for name in analysis.experiments
     )
     theirs = one.values.get(analysis.baseline)
-    gains = [sign * (value - theirs[0]) for name, (value, _) in one.values.items()
-             if theirs is not None and name != analysis.baseline]  # fmt: skip
-    return SliceRow(one, places, min(gains) if gains else None)
+    mine = one.values.get(focus_of(analysis))
+    gain = None if mine is None or theirs is None else sign * (mine[0] - theirs[0])
+    return SliceRow(one, places, gain)
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,15 @@ def wanted_gain(analysis: Analysis, metric: str) -> float | None:
     return -float(gain) if better_of(analysis, metric) == "lower" else float(gain)
 
 
+def focus_of(analysis: Analysis) -> str:
+    """Return the experiment that a reader asks about: a candidate, else not the baseline."""
+    candidates = [o.experiment for o in analysis.verdicts if o.decision != "not a candidate"]
+    others = [name for name in analysis.experiments if name != analysis.baseline]
+    best = max((o for o in analysis.verdicts if o.experiment in candidates),
+               key=lambda o: (o.decision == "promote", o.shown or -1), default=None)  # fmt: skip
+    return best.experiment if best else (others or list(analysis.experiments) or [""])[0]
+
+
 def panels_of(analysis: Analysis, tiers: Sequence[str]) -> list[Panel]:
     """Return the comparisons of metrics of some tiers, the rule's metric first."""
     names = dict.fromkeys(one.metric for one in analysis.comparisons)

@@ -11,8 +11,14 @@ from typing import TYPE_CHECKING, Any
 from loragraft.experiment.analysis import numbers
 from loragraft.experiment.analysis.model import Analysis, Browsable
 from loragraft.experiment.page.figures import slice_tables, spreads_of, tiers_of
-from loragraft.experiment.page.forest import better_of, effects_of, panels_of, unit_of
-from loragraft.experiment.page.marks import LOOKS
+from loragraft.experiment.page.forest import (
+    better_of,
+    effects_of,
+    focus_of,
+    panels_of,
+    unit_of,
+)
+from loragraft.experiment.page.marks import LOOKS, MINUS
 from loragraft.experiment.page.provenance import rows_of
 from loragraft.experiment.page.samples import passages_json, samples_json
 from loragraft.experiment.page.verdicts import cards_of, others_of
@@ -49,6 +55,8 @@ def render(analysis: Analysis, browsable: Browsable) -> str:
             samples=_markup(samples_json(analysis, browsable)),
             passages=_markup(passages_json(browsable)),
             asked=len(browsable.questions),
+            created=_date(analysis.created),
+            heights=_heights(len(analysis.experiments)),
             **_views(analysis),
         )
     )
@@ -59,6 +67,7 @@ def _views(analysis: Analysis) -> dict[str, Any]:
         "names": list(analysis.experiments),
         "cards": cards_of(analysis),
         "others": others_of(analysis),
+        "focus": focus_of(analysis),
         "panels": panels_of(analysis, ("main",)),
         "more_panels": panels_of(analysis, ("diagnostic", "sanity")),
         "tiers": tiers_of(analysis),
@@ -68,6 +77,22 @@ def _views(analysis: Analysis) -> dict[str, Any]:
         "times": spreads_of(analysis, seconds=True),
         "spreads": spreads_of(analysis, seconds=False),
     }
+
+
+def _date(created: str) -> str:
+    """Return a time as people write it: ``2026-11-22 03:40 UTC``."""
+    from datetime import datetime, timezone
+
+    try:
+        when = datetime.fromisoformat(created.replace("Z", "+00:00"))
+    except ValueError:
+        return created
+    return f"{when.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC" if when.tzinfo else created
+
+
+def _heights(count: int) -> list[float]:
+    """Return where experiments' marks stand in a row, so that none hides another, in percent."""
+    return [round(50 + 40 * (n - (count - 1) / 2) / max(count - 1, 1), 1) for n in range(count)]
 
 
 def _environment(analysis: Analysis) -> Environment:
@@ -99,6 +124,7 @@ def _filters() -> dict[str, Callable[..., Any]]:
         "signed": lambda value, unit="": _data(value, numbers.signed(value, unit)),
         "difference": lambda value, unit="": _data(value, numbers.difference(value, unit)),
         "p": lambda value: _data(value, numbers.p_value(value)),
+        "p_alone": lambda value: _data(value, numbers.p_value(value).removeprefix("= ")),
         "level": numbers.percent,
         "breakable": _breakable,
     }
@@ -108,7 +134,7 @@ def _data(value: float | None, text: str) -> Markup:
     """Return a figure with the JSON's own value beside it."""
     from markupsafe import Markup
 
-    shown = text.replace("-", "−") if text[:1] == "-" else text  # noqa: RUF001 - a minus is meant
+    shown = MINUS + text[1:] if text.startswith("-") else text
     if value is None:
         return Markup("<span>{}</span>").format(shown)
     return Markup('<data value="{}">{}</data>').format(repr(float(value)), shown)
@@ -123,7 +149,7 @@ def _breakable(text: str) -> Markup:
     safe = str(escape(clean(text)))
     for sign in "_-/":
         safe = safe.replace(sign, f"{sign}<wbr>")
-    return Markup(safe)  # noqa: S704 - escaped above
+    return Markup(safe)
 
 
 def _script() -> str:
@@ -154,4 +180,4 @@ def _digest(text: str) -> str:
 def _markup(text: str) -> Markup:
     from markupsafe import Markup
 
-    return Markup(text)  # noqa: S704 - ours, or escaped JSON
+    return Markup(text)

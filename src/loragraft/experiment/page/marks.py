@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from loragraft.experiment.analysis.numbers import bare, signed
+from loragraft.experiment.analysis.numbers import bare, signed, trimmed
 
 MOST_TICKS = 6
 _STEPS = (1, 2, 2.5, 5, 10)
 _NARROWEST = 1e-12
+MINUS = "\u2212"
 LOOKS = 6
 """Colours and markers that experiments have, the baseline's first; then they begin again."""
 
@@ -40,7 +41,7 @@ class Axis:
     log: bool = False
 
     def at(self, value: float) -> float:
-        """Return the place of a value, in percent of the width; what is outside stands at the edge."""
+        """Return the place of a value, in percent of the width; at the edge if outside."""
         low, high, here = (self._on(one) for one in (self.low, self.high, value))
         share = (here - low) / (high - low) if high > low else 0.5
         return round(min(max(share, 0.0), 1.0) * 100, 3)
@@ -96,4 +97,4 @@ def _step(width: float) -> float:
 
 def _short(text: str) -> str:
     """Return a figure without zeros that say nothing."""
-    return text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text
+    return trimmed(text).replace("-", MINUS)

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from loragraft.chat.cleaning import clean
 from loragraft.experiment.analysis.model import Analysis, Browsable, ShownAnswer, ShownQuestion
-from loragraft.experiment.analysis.numbers import spelled
+from loragraft.experiment.analysis.numbers import spelled, trimmed
 
 TAGS = ("win", "loss", "tie", "ungrounded", "fabricated citation", "missing")
 """What samples are filtered by, in the order of the page."""
@@ -106,7 +106,7 @@ def _answer(one: ShownAnswer, metrics: list[str], units: Mapping[str, str]) -> l
 def _score(value: float | str | None, unit: str) -> str:
     if value is None:
         return ""
-    return clean(value) if isinstance(value, str) else spelled(value, unit)
+    return clean(value) if isinstance(value, str) else trimmed(spelled(value, unit))
 
 
 def parts_of(answer: ShownAnswer) -> Iterator[Part]:

@@ -83,8 +83,8 @@ def others_of(analysis: Analysis) -> list[Verdict]:
 
 def _card(analysis: Analysis, verdict: Verdict) -> Card:
     metric = analysis.rule.get("metric")
-    gain = next((one for one in analysis.comparisons
-                 if (one.experiment, one.metric) == (verdict.experiment, metric)), None)  # fmt: skip
+    here = (verdict.experiment, metric)
+    gain = next((o for o in analysis.comparisons if (o.experiment, o.metric) == here), None)
     grounding = next((one for one in analysis.figures if one.value is not None
                       and (one.experiment, one.metric) == (verdict.experiment, GROUNDING)),
                      None)  # fmt: skip

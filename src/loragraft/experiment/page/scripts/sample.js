@@ -111,7 +111,7 @@ function setUpSample() {
     history.replaceState(null, "", "#samples");
     page = Math.floor(place / PAGE);
     show();
-    byId("sample-table").tBodies[0].rows[place % PAGE]?.querySelector(".asked").focus();
+    byId("sample-table").tBodies[0].rows[place % PAGE]?.querySelector(".question").focus();
   });
   dialog.addEventListener("keydown", (event) => {
     if (event.altKey || event.ctrlKey || event.metaKey) return;

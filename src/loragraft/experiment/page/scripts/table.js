@@ -66,7 +66,7 @@ function show() {
 
 function rowOf(question, place) {
   const about = [question.id, question.type, question.paper].filter(Boolean).join(" · ");
-  const asked = make("button", { type: "button", class: "asked", dir: "auto" }, question.text);
+  const asked = make("button", { type: "button", class: "question", dir: "auto" }, question.text);
   const head = make("th", { scope: "row", role: "rowheader" }, asked, make("small", {}, about));
   const cells = data.experiments.map((_, arm) => cellOf(question, arm));
   const open = () => !String(getSelection()) && openSample(place);
@@ -131,9 +131,7 @@ function choose({ arm = focusArm(), type = "", text = "", tag = "" }) {
   apply();
 }
 
-// The experiment that the verdict is on, else the first that is not the baseline.
+// The experiment that a reader asks about.
 function focusArm() {
-  const card = document.querySelector(".card")?.dataset.experiment;
-  const arm = data.experiments.indexOf(card);
-  return arm >= 0 ? arm : data.experiments.findIndex((_, one) => one !== data.baseline);
+  return data.experiments.indexOf(document.body.dataset.focus);
 }
