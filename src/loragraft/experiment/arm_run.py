@@ -13,12 +13,13 @@ from loragraft.artifact.progress import Progress
 from loragraft.engine.batch.peak import forget_peak
 from loragraft.engine.batch.specs import EngineSpec
 from loragraft.errors import InputError
+from loragraft.experiment.aside import altered
 from loragraft.experiment.config import SeriesConfig
 from loragraft.experiment.facts import changed, facts_of
 from loragraft.experiment.key import asked_of, digest, run_inputs
 from loragraft.experiment.questions import Questions
 from loragraft.experiment.records import Sample
-from loragraft.experiment.run_info import SAMPLES_NAME, RunInfo, read_run, utc_now
+from loragraft.experiment.run_info import RunInfo, read_run, utc_now
 from loragraft.experiment.session import Session
 from loragraft.experiment.store import Key, RunStore, again, read_samples
 
@@ -138,14 +139,13 @@ def is_current(job: ArmJob, info: RunInfo) -> bool:
 
     Told by small files alone: where it is not sure, the answer is no.
     """
-    path = job.folder / SAMPLES_NAME
-    written = path.stat().st_size if path.exists() else 0
     return (
         info.questions == job.questions.digest
         and info.asked == digest(asked_of(job.config, job.name))
         and info.total == len(job.questions) * info.repeats
         and info.again == 0
-        and info.samples.get("bytes") == written
+        and "bytes" in info.samples
+        and not altered(job.folder, info)
         and not _is_stale(job, info)
     )
 

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loragraft import __version__
+from loragraft.artifact.hashing import sha256_file
 from loragraft.artifact.jsonl import read_jsonl, write_jsonl
 from loragraft.artifact.lock import hold_lock
 from loragraft.artifact.progress import Progress, Silent
 from loragraft.errors import InputError
+from loragraft.experiment.aside import explained
 from loragraft.experiment.key import digest
 from loragraft.experiment.reading import parse_score, score_json
 from loragraft.experiment.records import Sample, Score
@@ -34,7 +36,7 @@ def score_arm(job: ArmJob, *, progress: Progress | None = None) -> None:
     if info is None:
         raise InputError(f"{job.folder} holds no run; make one with loragraft experiment run.")
     made_from = _made_from(job, info)
-    if info.scores.get("made_from") == made_from and (job.folder / SCORES_NAME).exists():
+    if info.scores.get("made_from") == made_from and _as_written(job.folder, info):
         return
     with hold_lock(lock_path(job.folder)):
         _Scorer(job, info, made_from, progress or Silent()).run()
@@ -43,16 +45,20 @@ def score_arm(job: ArmJob, *, progress: Progress | None = None) -> None:
 def _made_from(job: ArmJob, info: RunInfo) -> str:
     """Return a digest of all that scores are made from, told without loading anything."""
     path = job.folder / SAMPLES_NAME
-    stat = path.stat() if path.exists() else None
-    size = [stat.st_size, stat.st_mtime_ns] if stat else None
     judge = job.config.judge and job.config.judge.model_dump(mode="json")
     return digest({
-        "samples": info.samples.get("sha256") or size,
+        "samples": sha256_file(path) if path.is_file() else None,
         "questions": info.questions,
         "metrics": job.config.metrics.model_dump(mode="json"),
         "judge": judge,
         "version": __version__,
     })  # fmt: skip
+
+
+def _as_written(folder: Path, info: RunInfo) -> bool:
+    """Whether the scores' file is the one that was written, and nobody has changed it since."""
+    path = folder / SCORES_NAME
+    return path.is_file() and sha256_file(path) == info.scores.get("sha256")
 
 
 def read_scores(folder: Path) -> Iterator[Score]:
@@ -82,6 +88,8 @@ class _Scorer:
         before = known if isinstance(known, Mapping) else {}
         keys: dict[str, str] = {}
         scores: list[Score] = []
+        intact = _as_written(self._job.folder, self._info)
+        before = before if intact else {}
         old = self._old() if before else {}
         self._progress.begin(f"{self._job.name}: measuring", len(metrics), "metrics")
         for metric in metrics:
@@ -123,7 +131,8 @@ class _Scorer:
 
     def _write(self, scores: Iterable[Score], keys: Mapping[str, str]) -> None:
         folder = self._job.folder
-        sha256 = write_jsonl(folder / SCORES_NAME, map(score_json, scores))
+        with explained(folder / SCORES_NAME):
+            sha256 = write_jsonl(folder / SCORES_NAME, map(score_json, scores))
         told = {"made_from": self._made_from, "metrics": dict(keys), "sha256": sha256}
         info = read_run(folder)
         assert info is not None

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from loragraft.errors import InputError
 from loragraft.experiment.arm_run import folder_of
+from loragraft.experiment.aside import altered, holds_something
 from loragraft.experiment.config import SeriesConfig
 from loragraft.experiment.facts import changed, facts_of, unreachable
 from loragraft.experiment.key import asked_of, digest
 from loragraft.experiment.questions import QuestionFile, Questions
 from loragraft.experiment.run import left_out
-from loragraft.experiment.run_info import SAMPLES_NAME, RunInfo, is_held, read_run
+from loragraft.experiment.run_info import RUN_NAME, SAMPLES_NAME, RunInfo, is_held, read_run
 from loragraft.experiment.store import lock_path
 
 _BLOCK = 1 << 20
@@ -35,7 +36,7 @@ class ArmStatus:
         rate: Samples a second, while it runs.
         seconds_left: At that rate.
         stale: What has changed since it was made: corpus, index, adapter, model, scoring,
-            questions, configuration.
+            questions, configuration, answers (somebody has changed the file).
         unseen: What cannot be looked at now: a server that is off, a folder that is gone.
         message: Why it is not complete, with the next step.
         notes: What a person should know.
@@ -100,7 +101,7 @@ def arm_status(config: SeriesConfig, name: str, questions: Questions) -> ArmStat
     if info is None:
         reason = left_out(config, name)
         state = "left out" if reason else "not started"
-        return ArmStatus(name, state, len(questions), message=reason)
+        return ArmStatus(name, state, len(questions), message=reason or _unreadable(folder))
     held = is_held(lock_path(folder))
     state = info.state
     if state == "running" and not held:
@@ -137,10 +138,28 @@ def stale_parts(
     """Return what has changed since a run was made, by name."""
     parts = list(changed(info.facts, facts_of(config, name)))
     if info.questions != questions.digest:
-        parts.append("questions")
+        parts.append(_other_questions(info, questions))
     if info.asked != digest(asked_of(config, name)):
         parts.append("configuration")
+    if altered(folder_of(config, name), info):
+        parts.append("answers")
     return tuple(parts)
+
+
+def _other_questions(info: RunInfo, questions: Questions) -> str:
+    """Name what differs: the questions themselves, or how many of them are asked."""
+    was, now = info.source.get("limit"), questions.source.get("limit")
+    return "questions" if was == now else f"questions (limit {was or 'none'}, now {now or 'none'})"
+
+
+def _unreadable(folder: Path) -> str:
+    """Say what becomes of answers whose run.json nobody can read; empty where there are none."""
+    if not holds_something(folder):
+        return ""
+    return (
+        f"{folder / RUN_NAME} cannot be read, and the answers beside it count for nothing without "
+        "it. Put it back from a copy; else the next run moves the folder aside and asks anew."
+    )
 
 
 def _written(folder: Path, info: RunInfo) -> int:

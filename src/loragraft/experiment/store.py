@@ -5,7 +5,8 @@ OUTPUTS/SERIES/EXPERIMENT/run.json         what the run is (run_info.py)
 OUTPUTS/SERIES/EXPERIMENT/samples.jsonl    one answer a line, appended as it comes
 OUTPUTS/SERIES/EXPERIMENT/scores.jsonl     one metric of one answer a line
 OUTPUTS/SERIES/EXPERIMENT/replaced.jsonl   answers to questions whose records have changed since
-OUTPUTS/SERIES/EXPERIMENT.previous-DATE/   a run of another key: moved aside, never deleted
+OUTPUTS/SERIES/EXPERIMENT.previous-DATE/   a run of another key: moved aside, never deleted, and
+                                           taken back when its configuration is
 OUTPUTS/SERIES/.EXPERIMENT.lock            held while somebody writes
 ```
 """
@@ -18,24 +19,43 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from loragraft.artifact.closing import Closing
-from loragraft.artifact.files import sync_folder
 from loragraft.artifact.hashing import sha256_file
-from loragraft.artifact.jsonl import LONGEST_LINE, Line, dump_line, scan_jsonl, write_jsonl
+from loragraft.artifact.jsonl import (
+    LONGEST_LINE,
+    Line,
+    dump_line,
+    open_lines,
+    scan_jsonl,
+    write_jsonl,
+)
 from loragraft.artifact.lock import hold_lock
 from loragraft.artifact.space import explain_full_disk
 from loragraft.errors import InputError
-from loragraft.experiment.config import PREVIOUS
+from loragraft.experiment.aside import (
+    altered,
+    explained,
+    free_name,
+    holds_something,
+    set_aside,
+    take_back,
+)
 from loragraft.experiment.reading import parse_sample, sample_json
 from loragraft.experiment.records import FAILED, Sample
 from loragraft.experiment.run_info import RUN_NAME, SAMPLES_NAME, RunInfo, read_run, write_run
 
 Key = tuple[str, int]
 REPLACED_NAME = "replaced.jsonl"
+
+_NOT_KEPT = "The run of {} that was there was not to be kept."
+_UNREADABLE = "{} could not be read, and without it nobody knows what the answers beside it are of."
+_ALTERED = (
+    "{} is not what the run had written when it ended: somebody else has changed it. What is in it "
+    "is kept; to ask everything anew: --restart."
+)
 
 
 @dataclass(frozen=True)
@@ -86,8 +106,12 @@ def _read(path: Path) -> tuple[dict[Key, Sample], int, bool]:
 
 
 def _ends_whole(path: Path) -> bool:
-    """Whether a file is empty or ends with a line's end."""
-    with path.open("rb") as file:
+    """Whether a file is empty or ends with a line's end.
+
+    Raises:
+        InputError: If it cannot be opened.
+    """
+    with open_lines(path) as file:
         if file.seek(0, os.SEEK_END) == 0:
             return True
         file.seek(-1, os.SEEK_END)
@@ -121,16 +145,22 @@ class RunStore(Closing):
             self._make(folder.parent)
             stack.enter_context(hold_lock(lock_path(folder)))
             before = read_run(folder)
-            if restart or (before is not None and before.key != info.key):
-                self._set_aside(before, info)
+            if restart:
+                self._set_aside(folder, _NOT_KEPT.format(info.experiment))
                 before = None
-            elif before is None and _holds_something(folder):
-                self._set_aside(None, info)
+            elif before is None:
+                self._set_aside(folder, _UNREADABLE.format(folder / RUN_NAME))
+            elif before.key != info.key:
+                self._set_aside(folder, _another(before, info))
+                before = self._take_back(info)
             self._make(folder)
+            changed = before is not None and altered(folder, before)
             self.kept: dict[Key, Kept] = self._load(folder / SAMPLES_NAME)
+            self.notes += [_ALTERED.format(folder / SAMPLES_NAME)] if changed else []
             self.info = _going_on(before, info)
             stack.callback(self._close_file)
-            self._file = (folder / SAMPLES_NAME).open("ab", buffering=0)
+            with explained(folder / SAMPLES_NAME):
+                self._file = (folder / SAMPLES_NAME).open("ab", buffering=0)
             self._stack = stack.pop_all()
 
     @staticmethod
@@ -143,26 +173,29 @@ class RunStore(Closing):
                 "with --set outputs=FOLDER."
             ) from None
 
-    def _set_aside(self, before: RunInfo | None, now: RunInfo) -> None:
+    def _set_aside(self, folder: Path, why: str) -> None:
         """Move the folder that is there to a name of its own, and say so."""
-        if not _holds_something(self.folder):
-            return
-        stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
-        target = self.folder.with_name(f"{self.folder.name}{PREVIOUS}{stamp}")
-        number = 1
-        while target.exists():
-            number += 1
-            target = self.folder.with_name(f"{self.folder.name}{PREVIOUS}{stamp}-{number}")
-        self.folder.rename(target)
-        sync_folder(self.folder.parent)
-        self.notes.append(f"{_why_aside(before, now)} It was moved to {target}.")
+        if holds_something(folder):
+            self.notes.append(f"{why} It was moved to {set_aside(folder)}.")
+
+    def _take_back(self, info: RunInfo) -> RunInfo | None:
+        """Go on with the run of this key that was set aside, if there is one."""
+        found = take_back(self.folder, info.key)
+        if found is None:
+            return None
+        self.notes.append(
+            f"The run of {info.experiment} in {found} is of this very configuration: it was taken "
+            "back. To ask everything anew: --restart."
+        )
+        return read_run(self.folder)
 
     def _load(self, path: Path) -> dict[Key, Kept]:
         """Read the samples, and mend the file that a killed process left."""
         samples, broken, sound = _read(path)
         if broken:
-            damaged = path.with_name(f"{path.name}.damaged")
-            shutil.copyfile(path, damaged)
+            damaged = free_name(path.with_name(f"{path.name}.damaged"))
+            with explain_full_disk(damaged), explained(damaged):
+                shutil.copyfile(path, damaged)
             self.notes.append(
                 f"{broken} lines of {path} are no samples; their questions are asked again. The "
                 f"file as it was: {damaged.name}."
@@ -264,10 +297,6 @@ def again(kept: Kept) -> bool:
     return kept.status in FAILED and kept.tries < 2
 
 
-def _holds_something(folder: Path) -> bool:
-    return any((folder / name).exists() for name in (RUN_NAME, SAMPLES_NAME))
-
-
 def _going_on(before: RunInfo | None, now: RunInfo) -> RunInfo:
     """Return what a run is, with what an earlier session of the same key has told."""
     if before is None:
@@ -282,14 +311,12 @@ def _going_on(before: RunInfo | None, now: RunInfo) -> RunInfo:
     )
 
 
-def _why_aside(before: RunInfo | None, now: RunInfo) -> str:
-    if before is None:
-        return f"What was there of {now.experiment} could not be read, or was not to be kept."
+def _another(before: RunInfo, now: RunInfo) -> str:
     from loragraft.experiment.key import differing
 
     names = differing(before.inputs, now.inputs)
     if not names:
-        return f"The run of {now.experiment} that was there was not to be kept."
+        return _NOT_KEPT.format(now.experiment)
     more = f" and {len(names) - 4} more" if len(names) > 4 else ""
     return f"The run of {now.experiment} that was there is another: {', '.join(names[:4])}{more}."
 
