@@ -87,19 +87,30 @@ def mcnemar(paired: Paired) -> TestResult:
 
 
 def wilcoxon(paired: Paired) -> TestResult:
-    """Compare by signed ranks of the differences (Wilcoxon 1945); equal pairs are left out."""
+    """Compare by signed ranks of the differences (Wilcoxon 1945); equal pairs are left out.
+
+    Up to 14 differences, all signs of their ranks are tried, ties included; scipy comes to the
+    same p there, a hundred times slower.
+
+    Returns:
+        With the smaller sum of ranks as its statistic.
+    """
     require_statistics()
+    import numpy as np
     from scipy import stats
 
-    values = paired.difference.values
+    name, values = "Wilcoxon signed rank", paired.difference.values
     values = values[values != 0]
     if not len(values):
-        return TestResult("Wilcoxon signed rank", 1.0, None, 0, NO_DIFFERENCE)
-    found = stats.wilcoxon(values)
-    note = _papers_note(paired.difference)
-    return TestResult(
-        "Wilcoxon signed rank", float(found.pvalue), float(found.statistic), len(values), note
-    )
+        return TestResult(name, 1.0, None, 0, NO_DIFFERENCE)
+    values = np.round(values / np.abs(values).max(), 12)  # equal differences, but for rounding
+    note, ranks = _papers_note(paired.difference), stats.rankdata(np.abs(values))
+    above, below = float(ranks[values > 0].sum()), float(ranks[values < 0].sum())
+    if len(values) <= EXACT:
+        p = _exact_p(ranks, abs(above - below))
+    else:
+        p = float(stats.wilcoxon(values).pvalue)
+    return TestResult(name, p, min(above, below), len(values), note)
 
 
 def paired_t(paired: Paired) -> TestResult:
