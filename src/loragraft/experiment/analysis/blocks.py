@@ -135,10 +135,14 @@ def _controls(analysis: Analysis) -> Block:
     for one in analysis.controls:
         unit = str(analysis.metrics.get(one.metric, {}).get("unit", ""))
         rows.append([one.name, one.experiment or "the questions", one.metric,
-                     spelled(one.value, unit), spelled(one.real, unit), str(one.count),
+                     _or_blank(one.value, unit), _or_blank(one.real, unit), str(one.count),
                      words[one.passed], one.sentence])  # fmt: skip
     columns = ("control", "of", "metric", "control's", "real", "answers", "", "in words")
     return Block("Controls", columns, rows)
+
+
+def _or_blank(value: float | None, unit: str) -> str:
+    return "" if value is None else spelled(value, unit)
 
 
 def _slices(analysis: Analysis) -> Iterator[Block]:

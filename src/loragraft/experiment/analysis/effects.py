@@ -23,11 +23,12 @@ _SAID: Mapping[str, str] = {
     "tuning": "Tuning changes {metric} by {value}, over both with and without passages",
     "retrieval": "Passages change {metric} by {value}, over both the plain and the tuned model",
     "interaction": "With passages, tuning changes {metric} by {value} more than without",
-    "tuning without retrieval": "Without passages, tuning changes {metric} by {value}",
-    "tuning with retrieval": "With passages, tuning changes {metric} by {value}",
-    "retrieval without tuning": "For the plain model, passages change {metric} by {value}",
-    "retrieval with tuning": "For the tuned model, passages change {metric} by {value}",
 }
+_PARTS: Mapping[str, tuple[str, str]] = {
+    "tuning": ("tuning without retrieval", "tuning with retrieval"),
+    "retrieval": ("retrieval without tuning", "retrieval with tuning"),
+}
+"""Simple effects that an effect is the mean of, as its sentence tells them."""
 _CHANCE = 0.05
 
 
@@ -49,14 +50,18 @@ def factorial_of(series: MeasuredSeries, metric: str) -> tuple[Effect, ...]:
     low, high = range_of(series.infos[metric])
     found = contrasts(Arms(*values), papers_of(arms[0]), low=low, high=high,
                       asked=max(map(asked_of, arms)))  # fmt: skip
-    unit = series.infos[metric].unit
-    return tuple(_contrast(one, metric, unit) for one in found)
+    by_name = {str(one.name): one for one in found}
+    return tuple(_contrast(by_name, name, metric, series.infos[metric].unit) for name in _SAID)
 
 
-def _contrast(one: Contrast, metric: str, unit: str) -> Effect:
-    said = _SAID[one.name].format(metric=metric, value=difference(one.value, unit))
-    sentence = f"{said} ({_between(one.interval, unit)}){_chance(one.test.p)}"
-    return Effect(one.name, metric, one.value, one.interval, one.test.p, one.count, sentence)
+def _contrast(found: Mapping[str, Contrast], name: str, metric: str, unit: str) -> Effect:
+    one = found[name]
+    said = _SAID[name].format(metric=metric, value=difference(one.value, unit))
+    parts = [f"{difference(found[part].value, unit)} {part.split(' ', 1)[1]}"
+             for part in _PARTS.get(name, ())]  # fmt: skip
+    simple = f": {', '.join(parts)}" if parts else ""
+    sentence = f"{said}{simple} ({_between(one.interval, unit)}){_chance(one.test.p)}"
+    return Effect(name, metric, one.value, one.interval, one.test.p, one.count, sentence)
 
 
 def fidelity_of(series: MeasuredSeries, metric: str) -> Iterator[Effect]:
