@@ -312,7 +312,7 @@ _JUDGED = (
      "first_rate": 0.57, "attempts": 186, "prompt_tokens": 81000, "tokens": 9200, "cost": None,
      "judged": 88, "disagreement_rate": 0.17},
 )  # fmt: skip
-_HUMAN = {
+_HUMAN = {"pairs-1": {
     "export": "pairs-1", "a": HYBRID, "b": BASELINE, "rows": 30,
     "raters": [{"name": "ada", "rated": 30, "wins": 15, "losses": 8, "ties": 7, "win_rate": 0.62,
                 "first_rate": 0.5}],
@@ -320,7 +320,7 @@ _HUMAN = {
                  "win_rate": 0.62, "first_rate": None},
     "pairs": [], "fleiss_kappa": None, "fleiss_rows": 0, "alpha": 0.41,
     "judge": {"a": "majority", "b": "judge", "rows": 28, "agreement": 0.71, "kappa": 0.52},
-}  # fmt: skip
+}}  # fmt: skip
 _LEAKS = {
     "clean": True, "verdict": "No leaks were found.", "near": 0.9, "embedder": "minilm",
     "records": {"train": 700, "val": 80, "test": 90}, "counts": [], "leaks": [], "unchecked": [],

@@ -32,7 +32,10 @@ _SCALES = {
     "share": Scale(100, 1, "%", "points"),
     "points of 100": Scale(1, 1, "points", "points"),
     "count": Scale(1, 3, "", ""),
-    "seconds": Scale(1, None, "s", "s"),
+    "seconds": Scale(1, 3, "s", "s"),
+    "tokens": Scale(1, 1, "tokens", "tokens"),
+    "tokens per second": Scale(1, 1, "tokens/s", "tokens/s"),
+    "seconds per token": Scale(1, 3, "s/token", "s/token"),
     "bytes": Scale(2.0**-30, 2, "GiB", "GiB"),
 }
 

@@ -16,6 +16,8 @@ TIERS = (
 )
 MOST_SLICES = 200
 """Rows of one kind on the page: nobody reads more, and browsers grow slow."""
+NARROWEST = 1.5
+"""Percent of the width: a narrower column could not be seen."""
 SHORT = 12
 """Rows that are shown at once."""
 _BY = (("task type", "Task type"), ("paper in training", "Paper in training"), ("paper", "Paper"))
@@ -218,10 +220,17 @@ def _top(one: Distribution) -> float:
     return max(one.counts, default=0) / (sum(one.counts) or 1)
 
 
+def _sides(axis: Axis, low: float, high: float) -> tuple[float, float]:
+    """Return left side and width of a bin; one that holds but one value is drawn all the same."""
+    left, width = axis.at(low), axis.at(high) - axis.at(low)
+    if width < NARROWEST:
+        left, width = max(left - NARROWEST / 2, 0.0), NARROWEST
+    return round(left, 3), round(width, 3)
+
+
 def _columns(axis: Axis, one: Distribution, top: float) -> tuple[Column, ...]:
     total = sum(one.counts) or 1
     return tuple(
-        Column(axis.at(low), round(axis.at(high) - axis.at(low), 3),
-               round(count / total / top * 100, 3), count)
+        Column(*_sides(axis, low, high), round(count / total / top * 100, 3), count)
         for low, high, count in zip(one.edges, one.edges[1:], one.counts, strict=False)
     )  # fmt: skip

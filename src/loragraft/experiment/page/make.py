@@ -121,6 +121,7 @@ def _filters() -> dict[str, Callable[..., Any]]:
     return {
         "bare": lambda value, unit="": _data(value, numbers.bare(value, unit)),
         "spelled": lambda value, unit="": _data(value, numbers.spelled(value, unit)),
+        "trimmed": lambda value, unit="": _data(value, numbers.trimmed(numbers.bare(value, unit))),
         "signed": lambda value, unit="": _data(value, numbers.signed(value, unit)),
         "difference": lambda value, unit="": _data(value, numbers.difference(value, unit)),
         "p": lambda value: _data(value, numbers.p_value(value)),

@@ -51,7 +51,7 @@ const breakable = (text) =>
   text.split(/(?<=[_/-])/u).flatMap((part, number) => (number ? [make("wbr"), part] : [part]));
 
 const nameOf = (arm) =>
-  make("span", { class: "arm" }, markerOf(arm), make("span", {}, ...breakable(data.experiments[arm])));
+  make("span", { class: "arm" }, markerOf(arm), "\u2060", ...breakable(data.experiments[arm]));
 
 const SIGNS = { win: "▲", loss: "▼", tie: "=", ungrounded: "○", "fabricated citation": "⚠", missing: "∅" };
 const tagOf = (tag) =>

@@ -1,4 +1,5 @@
 // One sample, opened: question, expected answers, answers side by side, passages.
+const LONG = 240; // characters of a question that is no title any more
 let place = 0; // in what the filters have found
 
 function openSample(at) {
@@ -10,7 +11,9 @@ function openSample(at) {
 }
 
 function showSample(question) {
-  byId("sample-title").textContent = question.text;
+  const title = byId("sample-title");
+  title.textContent = question.text;
+  title.classList.toggle("long", question.text.length > LONG);
   byId("sample-place").textContent = `${counted(place + 1)} of ${counted(found.length)}`;
   byId("sample-about").textContent = aboutOf(question);
   byId("sample-back").disabled = place === 0;
