@@ -14,6 +14,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "loragraft.cli.experiment_predictions:predictions",
         "Write an experiment's numbers as a CSV of id and score.",
     ),
+    "promote": (
+        "loragraft.cli.experiment_promote:promote",
+        "Decide whether an experiment takes the baseline's place.",
+    ),
     "report": ("loragraft.cli.experiment_report:report", "Print every metric of every experiment."),
     "run": ("loragraft.cli.experiment_run:run", "Run a series; go on where it was interrupted."),
     "status": ("loragraft.cli.experiment_status:status", "Say how far a series is, what is stale."),

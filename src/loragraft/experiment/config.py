@@ -12,6 +12,7 @@ from loragraft.artifact.names import check_name
 from loragraft.engine.batch.specs import EngineSpec
 from loragraft.errors import InputError
 from loragraft.experiment.verdict.config import FactorialConfig, FidelityConfig, PromotionConfig
+from loragraft.experiment.verdict.promoted import Promoted
 from loragraft.settings import FilePath, NameOrPath, Settings, load_settings
 
 DEFAULT_SEED = 20251101
@@ -319,6 +320,7 @@ class SeriesConfig(Settings):
         factorial: Which experiments are the four of tuning by retrieval.
         fidelity: Which experiments tell what an export has cost.
         monitor: When a run is stopped.
+        promoted: What ``experiment promote --write`` has noted; no answer depends on it.
         outputs: Folder of all series.
     """
 
@@ -338,6 +340,7 @@ class SeriesConfig(Settings):
     factorial: FactorialConfig | None = None
     fidelity: FidelityConfig | None = None
     monitor: MonitorConfig = MonitorConfig()
+    promoted: Promoted | None = None
     outputs: FilePath = Path("outputs/experiments")
 
     @model_validator(mode="after")

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from loragraft.artifact.checksums import CHECKSUMS_NAME
 from loragraft.artifact.hash_cache import cached_sha256
-from loragraft.artifact.metadata import plain
+from loragraft.artifact.metadata import METADATA_NAME, plain
 from loragraft.checkpoint.bundle import open_model
 from loragraft.checkpoint.resolve import existing_path, looks_like_repository
 from loragraft.dataset.split.manifest import manifest_path
@@ -25,6 +26,8 @@ from loragraft.settings import read_settings
 
 CHECKPOINT = (".safetensors", ".json", ".jinja", ".model", ".txt", ".bin", ".gguf")
 """Ends of names of the files that a checkpoint or an adapter consists of."""
+_TOLD = frozenset({METADATA_NAME, CHECKSUMS_NAME})
+"""What tells of a folder, such as that it was promoted: no answer depends on it."""
 MOST_SOURCES = 100_000
 """Files of a corpus that are looked at."""
 
@@ -190,4 +193,4 @@ def _hashes(part: Mapping[str, Any]) -> Any:  # noqa: ANN401
     if not isinstance(files, Mapping):
         return None
     return {name: fact[-1] if isinstance(fact, list) and fact else fact
-            for name, fact in files.items()}  # fmt: skip
+            for name, fact in files.items() if name not in _TOLD}  # fmt: skip

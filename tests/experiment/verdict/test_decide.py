@@ -20,8 +20,8 @@ from tests.support.verdicts import (
     condition,
     context,
     grounded,
-    standings,
     outcome,
+    standings,
 )
 
 RULE = PromotionConfig()

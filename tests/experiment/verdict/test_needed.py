@@ -96,7 +96,7 @@ def test_signs_alone_need_six() -> None:
 
 
 def test_mann_whitney_as_the_literature_has_it() -> None:
-    """d = 0.3 at 80 %: 175 by Student's t, 183 by the ranks."""
+    """An effect of 0.3 at 80 %: 175 by Student's t, 183 by the ranks."""
     assert for_mann_whitney(0.3, 0.05) == pytest.approx(183, abs=2)
     assert for_mann_whitney(0.0, 0.05) is None
     assert for_mann_whitney(0.3, 0.0) is None

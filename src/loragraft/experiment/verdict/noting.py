@@ -1,0 +1,185 @@
+"""A promotion noted in a configuration of YAML, whose other lines stay as they are.
+
+Only the section ``promoted:`` is written anew, from its key to its last value; what stands before
+and behind it, comments, blank lines and line ends among it, keeps its bytes. The result is read
+again and compared before anything is written: a file that cannot be edited so is left alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pydantic
+import yaml
+
+from loragraft.artifact.files import write_atomically
+from loragraft.errors import InputError
+from loragraft.experiment.verdict.promoted import Promoted, Promotion
+from loragraft.plain_yaml import parse_yaml, read_yaml
+
+KEY = "promoted"
+HISTORY = "history"
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_WORDS = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
+_ENDS = ("\n", "\r", "\x85", "\u2028", "\u2029")
+_LINE = re.compile(r".*?(?:\r\n|[\n\r\x85\u2028\u2029])|.+\Z", re.DOTALL)
+"""Lines as YAML counts them."""
+_BOM = "\ufeff"
+
+
+def note_promotion(path: Path, values: Mapping[str, Any]) -> bool:
+    """Note a promotion; the one that stood there becomes the first of its history.
+
+    Args:
+        path: The configuration; a link is followed.
+        values: Of a :class:`~loragraft.experiment.verdict.promoted.Promotion`, as JSON values.
+
+    Returns:
+        Whether anything was written: the same promotion again, whatever the day, is not.
+
+    Raises:
+        InputError: If the file cannot be read, or edited without touching its other lines.
+    """
+    path = Path(os.path.realpath(path))
+    before = read_yaml(path).values  # says what is wrong with a file that cannot be read
+    if before is not None and not isinstance(before, dict):
+        raise InputError(f"{path} holds no keys with values; expected a configuration.")
+    old = _section(path, (before or {}).get(KEY))
+    if old is not None and _same(old, values):
+        return False
+    history = [] if old is None else [_without_history(old), *old.get(HISTORY, [])]
+    section = {**values, HISTORY: history}
+    text = path.read_bytes().decode("utf-8")
+    edited = _edited(text, _spelled(section))
+    _check(path, edited, before or {}, section)
+    _write(path, edited)
+    return True
+
+
+def _section(path: Path, value: object) -> dict[str, Any] | None:
+    """Return the section that is there as plain values; None where there is none.
+
+    Raises:
+        InputError: If it is none of ours.
+    """
+    if value is None:
+        return None
+    try:
+        Promoted.model_validate(value)
+    except pydantic.ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"]))
+        raise InputError(
+            f"{path} has a section {KEY}: that is not what promote writes ({where}). Give it "
+            "another name, or take it out."
+        ) from None
+    assert isinstance(value, dict)
+    return {**value, HISTORY: value.get(HISTORY) or []}
+
+
+def _same(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    return _told(old) == _told(new)
+
+
+def _told(section: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a promotion says but its day."""
+    values = Promotion.model_validate({k: v for k, v in section.items() if k != HISTORY})
+    return values.model_dump(mode="json", exclude={"date"})
+
+
+def _without_history(section: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in section.items() if key != HISTORY}
+
+
+def _spelled(section: Mapping[str, Any]) -> list[str]:
+    """Return the section's lines."""
+    lines = [f"{KEY}:"]
+    lines += [f"  {name}: {_scalar(value)}" for name, value in _without_history(section).items()]
+    earlier = section[HISTORY]
+    lines.append(f"  {HISTORY}:" if earlier else f"  {HISTORY}: []")
+    for one in earlier:
+        marks = iter(("    - ", *(["      "] * len(one))))
+        lines += [f"{next(marks)}{name}: {_scalar(value)}" for name, value in one.items()]
+    return lines
+
+
+def _scalar(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_scalar, value))}]"
+    if not isinstance(value, str):
+        return json.dumps(value, allow_nan=False)
+    if _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
+        return value
+    text: str = yaml.dump(value, default_style='"', allow_unicode=True, width=1 << 30)
+    return text.strip()
+
+
+def _edited(text: str, section: list[str]) -> str:
+    """Return a file's text with the section in the place of the one it has, or at its end."""
+    end = "\r\n" if "\r\n" in text else "\n"
+    lines = _LINE.findall(text)
+    spelled = [line + end for line in section]
+    place = _place(text)
+    if place is None:
+        if lines and not lines[-1].endswith(_ENDS):
+            lines[-1] += end
+        gap = [end] if any(line.strip() for line in lines) else []
+        return "".join([*lines, *gap, *spelled])
+    first, last = place
+    if last == len(lines) - 1 and not lines[last].endswith(_ENDS):
+        spelled[-1] = section[-1]
+    return "".join([*lines[:first], *spelled, *lines[last + 1 :]])
+
+
+def _place(text: str) -> tuple[int, int] | None:
+    """Return the first and the last line of the section; None where there is none."""
+    root = yaml.compose(text.removeprefix(_BOM), Loader=yaml.SafeLoader)
+    if not isinstance(root, yaml.MappingNode):
+        return None
+    for key, value in root.value:
+        if key.value == KEY:
+            return key.start_mark.line, max(_lines(key, value))
+    return None
+
+
+def _lines(key: yaml.Node, value: yaml.Node) -> Iterator[int]:
+    """Yield lines on which something of a value stands."""
+    yield key.start_mark.line
+    if isinstance(value, yaml.CollectionNode) and not value.flow_style:
+        for item in value.value:
+            for node in item if isinstance(item, tuple) else (item,):
+                yield from _lines(node, node)
+    elif value.end_mark.column == 0 and value.end_mark.line > value.start_mark.line:
+        yield value.end_mark.line - 1
+    else:
+        yield value.end_mark.line
+
+
+def _check(path: Path, text: str, before: Mapping[str, Any], section: Mapping[str, Any]) -> None:
+    """Make sure that an edited file says what it said, and the promotion.
+
+    Raises:
+        InputError: If it does not.
+    """
+    try:
+        after = parse_yaml(text.removeprefix(_BOM), path).values
+    except InputError:
+        after = None
+    if after != {**before, KEY: json.loads(json.dumps(dict(section)))}:
+        raise InputError(
+            f"{path} is written so that a section cannot be put in without touching the rest. "
+            f"Nothing was written. Add this by hand:\n\n{chr(10).join(_spelled(section))}"
+        )
+
+
+def _write(path: Path, text: str) -> None:
+    mode = path.stat().st_mode & 0o7777
+    try:
+        write_atomically(path, text.encode("utf-8"))
+        path.chmod(mode)
+    except PermissionError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}.") from None
