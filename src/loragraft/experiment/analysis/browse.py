@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from loragraft.dataset.records import Embedding, Qa, Reply, TaskRecord
@@ -14,7 +15,7 @@ from loragraft.experiment.analysis.model import (
     ShownPassage,
     ShownQuestion,
 )
-from loragraft.experiment.analysis.values import types_of, values_by_question
+from loragraft.experiment.analysis.values import Given, Points, pair_values, types_of
 from loragraft.experiment.measured import Measured
 from loragraft.experiment.records import Sample
 from loragraft.experiment.records import Score as Scored
@@ -64,6 +65,7 @@ def browsable(
     baseline: str,
     metric: str,
     seen: Mapping[str, bool | None],
+    given: Given = MappingProxyType({}),
 ) -> Browsable:
     """Return all questions with every experiment's answers.
 
@@ -78,13 +80,18 @@ def browsable(
         baseline: What the others are compared with.
         metric: That decides on wins.
         seen: Of each question whether its paper is in training.
+        given: Values that pairs have.
     """
     shown = [info.name for info in infos.values() if info.tier == "main"]
     lower = metric in infos and infos[metric].better == "lower"
-    base = values_by_question(arms[baseline], metric) if baseline in arms else {}
     asked = {name: types_of(one) for name, one in arms.items()}
     looked = {
-        name: _arm(one, {} if name == baseline else _outcomes(one, base, metric, lower))
+        name: _arm(
+            one,
+            {}
+            if name == baseline
+            else _outcomes(*pair_values(arms, (name, baseline), metric, given), lower=lower),
+        )
         for name, one in arms.items()
     }
     passages = _Passages()
@@ -177,15 +184,13 @@ def _arm(measured: Measured, outcomes: Mapping[str, str]) -> _Arm:
     return _Arm(samples, scores, outcomes)
 
 
-def _outcomes(
-    measured: Measured, base: Mapping[str, float], metric: str, lower: bool
-) -> dict[str, str]:
+def _outcomes(mine: Points, theirs: Points, *, lower: bool) -> dict[str, str]:
     """Tell of each question that both have whether the experiment does it better."""
     sign = -1 if lower else 1
     found = {}
-    for name, value in values_by_question(measured, metric).items():
-        if name in base:
-            gain = sign * (value - base[name])
+    for name, value in mine.items():
+        if name in theirs:
+            gain = sign * (value - theirs[name])
             found[name] = "tie" if abs(gain) <= NOISE else "win" if gain > 0 else "loss"
     return found
 

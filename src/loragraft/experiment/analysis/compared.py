@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from loragraft.experiment.analysis.comparing import adjust, compare_paired
 from loragraft.experiment.analysis.model import Comparison
 from loragraft.experiment.analysis.values import (
+    Given,
     asked_of,
+    pair_values,
     papers_of,
     range_of,
-    values_by_question,
 )
 from loragraft.experiment.measured import Measured
 from loragraft.experiment.statistics.sample import paired
@@ -42,6 +44,7 @@ def comparisons_of(
     baseline: str,
     *,
     refused: Set[str] = frozenset(),
+    given: Given = MappingProxyType({}),
     gating: Gating = Gating(),
 ) -> tuple[Comparison, ...]:
     """Compare experiments with the baseline over the questions that both have.
@@ -51,6 +54,7 @@ def comparisons_of(
         infos: The metrics, in the order of tables; diagnostics are compared by nobody.
         baseline: Its name.
         refused: Experiments that cannot be compared.
+        given: Values that pairs have.
         gating: What a promotion rests on.
 
     Returns:
@@ -60,7 +64,7 @@ def comparisons_of(
         return ()
     others = [name for name in arms if name != baseline and name not in refused]
     found = (
-        _compared(info, arms, (name, baseline), gating)
+        _compared(info, arms, (name, baseline), gating, given)
         for info in infos.values()
         if info.tier != _DIAGNOSTIC
         for name in others
@@ -69,10 +73,14 @@ def comparisons_of(
 
 
 def _compared(
-    info: MetricInfo, arms: Mapping[str, Measured], names: tuple[str, str], gating: Gating
+    info: MetricInfo,
+    arms: Mapping[str, Measured],
+    names: tuple[str, str],
+    gating: Gating,
+    given: Given,
 ) -> Iterator[Comparison]:
     """Yield the comparison of two experiments; none where no question has both values."""
-    mine, theirs = (values_by_question(arms[name], info.name) for name in names)
+    mine, theirs = pair_values(arms, names, info.name, given)
     if not mine.keys() & theirs.keys():
         return
     papers = {**papers_of(arms[names[1]]), **papers_of(arms[names[0]])}

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from loragraft.experiment.analysis.model import Figure
 from loragraft.experiment.analysis.values import (
+    Given,
+    Points,
     asked_of,
     papers_of,
     range_of,
@@ -27,16 +30,24 @@ NOT_ANSWERED = "not answered"
 NO_VALUE = "no answer has it"
 
 
-def figures_of(arms: Mapping[str, Measured], infos: Mapping[str, MetricInfo]) -> Iterator[Figure]:
+def figures_of(
+    arms: Mapping[str, Measured],
+    infos: Mapping[str, MetricInfo],
+    given: Given = MappingProxyType({}),
+) -> Iterator[Figure]:
     """Yield every metric of every experiment.
 
     Args:
         arms: The experiments' records.
         infos: The metrics, in the order of tables.
+        given: Values that pairs have.
     """
     for info in infos.values():
         for name, measured in arms.items():
-            yield _figure(name, measured, info)
+            if (info.name, name) in given:
+                yield _mean(name, measured, info, given[info.name, name][0], {})
+            else:
+                yield _figure(name, measured, info)
 
 
 def _figure(name: str, measured: Measured, info: MetricInfo) -> Figure:
@@ -46,7 +57,13 @@ def _figure(name: str, measured: Measured, info: MetricInfo) -> Figure:
     if info.name in measured.barred or info.name not in measured.scores:
         return _none(name, info, asked, NOT_APPLICABLE)
     missing = missing_of(measured, measured.scores[info.name])
-    found = values_by_question(measured, info.name)
+    return _mean(name, measured, info, values_by_question(measured, info.name), missing)
+
+
+def _mean(
+    name: str, measured: Measured, info: MetricInfo, found: Points, missing: Mapping[str, int]
+) -> Figure:
+    asked = asked_of(measured)
     if not found:
         return _none(name, info, asked, NO_VALUE, missing)
     values = values_of(found, papers_of(measured))

@@ -17,8 +17,10 @@ from loragraft.experiment.analysis.effects import factorial_of, fidelity_of
 from loragraft.experiment.analysis.figures import figures_of
 from loragraft.experiment.analysis.model import Analysis, Browsable, Control
 from loragraft.experiment.analysis.people import human_of
+from loragraft.experiment.analysis.points import with_points
 from loragraft.experiment.analysis.provenance import provenance_of, sources_of
 from loragraft.experiment.analysis.slices import slices_of
+from loragraft.experiment.analysis.values import Given
 from loragraft.experiment.analysis.warnings import warnings_of
 from loragraft.experiment.config import SeriesConfig
 from loragraft.experiment.judged import open_tools
@@ -43,17 +45,19 @@ class Gathered:
         table: Every figure, as a table.
         analysis: What the figures mean.
         series: The records, for what is made of them.
+        given: Values that pairs have, by metric and experiment.
     """
 
     table: Table
     analysis: Analysis
     series: MeasuredSeries
+    given: Given
 
     def browsable(self) -> Browsable:
         """Return all samples, to be looked through."""
         series = self.series
         return browsable(series.arms, series.infos, baseline=series.baseline,
-                         metric=main_metric(series), seen=seen_of(series))  # fmt: skip
+                         metric=main_metric(series), seen=seen_of(series), given=self.given)  # fmt: skip
 
 
 def analyse(config: SeriesConfig, shared: Shared, progress: Progress | None = None) -> Analysis:
@@ -77,8 +81,9 @@ def gather(config: SeriesConfig, shared: Shared, progress: Progress | None = Non
         series = measure_series(config, shared, tools, progress)
         controls = controls_of(config, series.arms, tools, progress)
     table = table_of(series)
-    leaks = check_leaks(config, progress)
-    return Gathered(table, _analysis(series, table, controls, leaks), series)
+    series, given = with_points(series)
+    beside = _Beside(controls, check_leaks(config, progress), given)
+    return Gathered(table, _analysis(series, table, beside), series, given)
 
 
 def main_metric(series: MeasuredSeries) -> str:
@@ -99,13 +104,20 @@ def seen_of(series: MeasuredSeries) -> Mapping[str, bool | None]:
     return find_split(data.tag, data.splits, parts=(data.part,)).seen_in_training()
 
 
-def _analysis(
-    series: MeasuredSeries, table: Table, controls: tuple[Control, ...], leaks: Leakage
-) -> Analysis:
+@dataclass(frozen=True)
+class _Beside:
+    """What is looked at beside the experiments' own figures."""
+
+    controls: tuple[Control, ...]
+    leaks: Leakage
+    given: Given
+
+
+def _analysis(series: MeasuredSeries, table: Table, beside: _Beside) -> Analysis:
     config, arms, infos, rule = series.config, series.arms, series.infos, series.config.promotion
-    figures = tuple(figures_of(arms, infos))
+    figures = tuple(figures_of(arms, infos, beside.given))
     comparisons = comparisons_of(arms, infos, series.baseline, refused=table.refused.keys(),
-                                 gating=gating_of(series))  # fmt: skip
+                                 given=beside.given, gating=gating_of(series))  # fmt: skip
     return Analysis(
         title=f"{config.series}, {config.size}" if config.size else config.series,
         series=config.series,
@@ -115,7 +127,7 @@ def _analysis(
         version=__version__,
         rule={} if rule is None else rule.model_dump(mode="json"),
         verdicts=verdicts_of(series, table, figures=figures, comparisons=comparisons,
-                             controls=controls, leaks=leaks.check),
+                             controls=beside.controls, leaks=beside.leaks.check),
         experiments=_experiments(series, table),
         metrics={info.name: asdict(info) for info in infos.values()},
         figures=figures,
@@ -125,12 +137,12 @@ def _analysis(
         fidelity=tuple(fidelity_of(series, main_metric(series))),
         slices=tuple(slices_of(arms, infos, seen_of(series))),
         distributions=tuple(distributions_of(arms, infos)),
-        controls=controls,
+        controls=beside.controls,
         judged=table.judged,
         human=human_of(series),
-        leaks=leaks.report,
+        leaks=beside.leaks.report,
         questions=table.questions,
-        warnings=tuple(warnings_of(series, table, controls)),
+        warnings=tuple(warnings_of(series, table, beside.controls)),
     )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from loragraft.experiment.measured import Measured
 from loragraft.experiment.table import by_question
@@ -21,6 +21,12 @@ _NEVER_NEGATIVE = frozenset(
     ("bytes", "count", "nats", "points squared", "seconds", "seconds per token", "times", "tokens",
      "tokens per second")
 )  # fmt: skip
+Points: TypeAlias = Mapping[str, float]
+"""Values by question."""
+Given: TypeAlias = Mapping[tuple[str, str], tuple[Points, Points]]
+"""Values of a pair that no experiment has alone, such as a judge's points: an experiment's and the
+baseline's, by metric and experiment."""
+
 LARGEST = 1e100
 """Beyond it sums and squares leave what a number can hold; no metric of ours comes near."""
 
@@ -39,6 +45,24 @@ def values_by_question(measured: Measured, metric: str) -> dict[str, float]:
     """
     found = by_question(measured.scores.get(metric, ()))
     return {name: value for name, value in found.items() if abs(value) <= LARGEST}
+
+
+def pair_values(
+    arms: Mapping[str, Measured], names: tuple[str, str], metric: str, given: Given
+) -> tuple[Points, Points]:
+    """Return an experiment's and the baseline's values, by question.
+
+    Args:
+        arms: The experiments' records.
+        names: The experiment and the baseline.
+        metric: Its name.
+        given: Values that pairs have.
+    """
+    if (metric, names[0]) in given:
+        return given[metric, names[0]]
+    if names[1] not in arms:
+        return {}, {}
+    return values_by_question(arms[names[0]], metric), values_by_question(arms[names[1]], metric)
 
 
 def papers_of(measured: Measured) -> dict[str, str | None]:
