@@ -145,7 +145,7 @@ def _import(tier: Tier, files: Sequence[Path], as_json: bool) -> None:
     print_warnings([
         f'{one.rater} rated none of the pairs: is the column "better" filled in?'
         for _, one in read if not one.votes
-    ])  # fmt: skip
+    ] + tier.notes)  # fmt: skip
     summaries = [one for one in tier.summaries() if not taken or one.export in taken]
     if not summaries:
         raise InputError(
@@ -177,7 +177,7 @@ def _show(one: HumanSummary) -> None:
     if told:
         columns = ["", "pairs", "agreement", "Cohen's kappa"]
         print_table("Agreement", columns, [_agreement(pair) for pair in told])
-    if len(one.raters) > 1:
+    if sum(rater.rated > 0 for rater in one.raters) > 1:
         click.echo(
             f"All raters: Fleiss' kappa {_number(one.fleiss_kappa)} on the {one.fleiss_rows} pairs "
             f"that everybody rated; Krippendorff's alpha {_number(one.alpha)}."

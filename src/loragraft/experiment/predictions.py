@@ -49,8 +49,15 @@ def choose_experiment(config: SeriesConfig, name: str | None) -> str:
         return resolved(config, name)
     numeric = [n for n, one in config.experiments.items() if one.task in ("score", "embedding")]
     if len(numeric) != 1:
-        there = f"{', '.join(numeric)} do: name one with --only" if numeric else "none does"
-        raise InputError(f"Which experiment of {config.series} gives the numbers? {there}.")
+        if not numeric:
+            raise InputError(
+                f"No experiment of {config.series} gives numbers. Predictions are of experiments "
+                "whose task is score or embedding; what the others are worth, report says."
+            )
+        raise InputError(
+            f"Which experiment of {config.series} gives the numbers? {', '.join(numeric)} do: name "
+            "one with --only."
+        )
     return numeric[0]
 
 

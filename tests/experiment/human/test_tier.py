@@ -184,6 +184,39 @@ def test_rows_that_were_not_rated_say_nothing(tmp_path: Path) -> None:
     assert summary.alpha is None
 
 
+def test_votes_that_give_way_are_kept_and_told(tmp_path: Path) -> None:
+    tier, path = make_tier(tmp_path), tmp_path / "rate.csv"
+    tier.export(None, path, None)
+    anna = rate(path, tmp_path / "anna.csv", longer)
+    for _ in range(2):
+        [(export, first)] = tier.take([anna])
+        assert tier.notes == []
+    for choice in ("tie", ""):
+        tier.take([rate(path, anna, lambda cells, said=choice: said)])
+    kept = sorted((export.folder / "ratings").glob("*.replaced*"))
+    assert json.loads(kept[0].read_bytes())["votes"] == dict(first.votes)
+    assert len(kept) == 2
+    assert ["anna had rated these pairs before" in note for note in tier.notes] == [True, True]
+
+
+def test_a_rater_without_a_vote_does_not_keep_others_from_agreeing(tmp_path: Path) -> None:
+    tier, path = make_tier(tmp_path), tmp_path / "rate.csv"
+    tier.export(None, path, None)
+    tier.take([rate(path, tmp_path / f"{name}.csv", longer) for name in ("anna", "bob")])
+    tier.take([rate(path, tmp_path / "carl.csv", lambda cells: "")])
+    [summary] = tier.summaries()
+    assert [one.rated for one in summary.raters] == [10, 10, 0]
+    assert [(one.a, one.b) for one in summary.pairs] == [("anna", "bob")]
+    assert (summary.fleiss_rows, summary.fleiss_kappa) == (10, pytest.approx(1.0))
+
+
+def test_two_experiments_are_the_pair_without_a_judge(tmp_path: Path) -> None:
+    config = series(tmp_path).model_copy(update={"judge": None})
+    tier = Tier(config, lambda task: RECORDS, samples_of)
+    key = tier.export(None, tmp_path / "rate.csv", None).key
+    assert {key.a, key.b} == set(config.experiments)
+
+
 def test_people_and_judge_are_compared_whichever_was_named_first(tmp_path: Path) -> None:
     tier = make_tier(tmp_path)
     judge_series(tier.config, RECORDS, samples_of, lambda needed: RuleJudge(longer_wins))

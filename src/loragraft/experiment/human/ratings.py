@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from loragraft.artifact.files import write_atomically
 from loragraft.artifact.jsonl import parse_object
 from loragraft.artifact.names import check_name
 from loragraft.errors import InputError
+from loragraft.experiment.aside import free_name
 from loragraft.experiment.human.blind import (
     RATINGS,
     BlindKey,
@@ -201,8 +203,11 @@ def _vote(row: BlindRow, choice: str) -> Outcome:
     return row.first if choice == "1" else ("b" if row.first == "a" else "a")
 
 
-def keep_ratings(export: Export, ratings: Ratings) -> Path:
-    """Write what a rater said into the export's folder; what the same rater said before gives way.
+def keep_ratings(export: Export, ratings: Ratings) -> Path | None:
+    """Write what a rater said into the export's folder.
+
+    Returns:
+        Where what the same rater said before is kept now; None where that was nothing else.
 
     Raises:
         OutOfSpaceError: If the disk is full.
@@ -215,8 +220,24 @@ def keep_ratings(export: Export, ratings: Ratings) -> Path:
         "comments": dict(ratings.comments), "sha256": ratings.sha256,
     }  # fmt: skip
     path = folder / f"{ratings.rater}{SUFFIX}"
+    older = _put_aside(path, export, ratings)
     write_atomically(path, (json.dumps(values, indent=1) + "\n").encode("ascii"))
-    return path
+    return older
+
+
+def _put_aside(path: Path, export: Export, now: Ratings) -> Path | None:
+    """Keep a rater's file that says something else; return its new name."""
+    if not path.exists():
+        return None
+    try:
+        before = _read_one(path, export)
+        if (before.votes, before.comments) == (now.votes, now.comments) or not before.votes:
+            return None
+    except InputError:
+        pass  # what cannot be read is kept all the same
+    older = free_name(path.with_name(f"{path.name}.replaced"))
+    shutil.copyfile(path, older)
+    return older
 
 
 def read_ratings(export: Export) -> list[Ratings]:

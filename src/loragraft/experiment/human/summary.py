@@ -77,8 +77,8 @@ class HumanSummary:
         raters: Each one's votes.
         majority: Of the rows with votes; where no side has more than any other, a tie.
         pairs: How far each two raters agree.
-        fleiss_kappa: Of the rows that everybody rated, with two raters or more; None where it is
-            not defined.
+        fleiss_kappa: Of the rows that all who voted rated, with two raters or more; None where it
+            is not defined.
         fleiss_rows: How many these are.
         alpha: Krippendorff's, of all rows with two votes or more.
         judge: How far the majority agrees with the judge; None without verdicts.
@@ -108,20 +108,21 @@ def summarise_ratings(
 
     Args:
         key: Of the export.
-        ratings: Of each rater.
+        ratings: Of each rater; one without any vote agrees with nobody.
         judged: What a judge said of pairs of the same two experiments; pairs whose answers have
             changed since the export are left out.
     """
+    voters = [one for one in ratings if one.votes]
     by_row = {row.id: [one.votes[row.id] for one in ratings if row.id in one.votes]
               for row in key.rows}  # fmt: skip
     voted = {name: majority_of(votes) for name, votes in by_row.items() if votes}
-    everybody = [votes for votes in by_row.values() if len(votes) == len(ratings) > 1]
+    everybody = [votes for votes in by_row.values() if len(votes) == len(voters) > 1]
     return HumanSummary(
         key.export, key.a, key.b, len(key.rows),
         raters=tuple(tally(one.rater, one.votes, one.firsts) for one in ratings),
         majority=tally("majority", voted),
         pairs=tuple(_agreement(one.rater, other.rater, one.votes, other.votes)
-                    for one, other in combinations(ratings, 2)),
+                    for one, other in combinations(voters, 2)),
         fleiss_kappa=fleiss_kappa(everybody), fleiss_rows=len(everybody),
         alpha=krippendorff_alpha(list(by_row.values())),
         judge=_with_judge(key, voted, judged),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from loragraft.dataset.records import TaskRecord
@@ -25,6 +25,7 @@ from loragraft.experiment.judge.prompt import Material
 from loragraft.experiment.judge.series import (
     GoldOf,
     SamplesOf,
+    baseline_pairs,
     check_pair,
     material_of,
     pair_names,
@@ -42,12 +43,14 @@ class Tier:
         records_of: Returns the records of a kind of task.
         samples_of: Returns an experiment's samples.
         gold_of: Finds the texts of gold evidence, where there is an index.
+        notes: What a person should know of what was taken.
     """
 
     config: SeriesConfig
     records_of: Callable[[TaskKind], Sequence[TaskRecord]]
     samples_of: SamplesOf
     gold_of: GoldOf | None = None
+    notes: list[str] = field(default_factory=list)
 
     @property
     def folder(self) -> Path:
@@ -77,11 +80,13 @@ class Tier:
     def _names(self, names: tuple[str, str] | None) -> tuple[str, str]:
         if names is not None:
             return check_pair(self.config, *names)
-        known = [] if self.config.judge is None else pair_names(self.config)
+        judge = self.config.judge
+        known = pair_names(self.config) if judge is not None else baseline_pairs(self.config) or []
         if len(known) != 1:
+            there = ", ".join(self.config.experiments)
             raise InputError(
-                f"The judge of {self.config.series} compares {len(known)} pairs; name the two "
-                "experiments that people shall compare: --pairs A B."
+                f"Which two experiments of {self.config.series} shall people compare? There are: "
+                f"{there}; name the two with --pairs A B."
             )
         return known[0]
 
@@ -109,7 +114,13 @@ class Tier:
                     f"{before} and {path} have the same name, which is the rater's. Rename one."
                 )
         for export, ratings in found:
-            keep_ratings(export, ratings)
+            before = keep_ratings(export, ratings)
+            if before is not None:
+                self.notes.append(
+                    f"{ratings.rater} had rated these pairs before, and otherwise: the new votes "
+                    f"count, the old ones are kept in {before}. If that was somebody else, give "
+                    "this file another name."
+                )
         return found
 
     def summaries(self) -> list[HumanSummary]:

@@ -89,13 +89,23 @@ def pair_names(config: SeriesConfig) -> list[tuple[str, str]]:
     judge = _judge(config)
     if judge.pairs:
         return [check_pair(config, *pair) for pair in judge.pairs]
+    pairs = baseline_pairs(config)
+    if pairs is None:
+        baseline = str(config.resolve(config.baseline))
+        raise InputError(
+            f"The series' baseline {baseline} has the task {config.experiments[baseline].task}, "
+            "whose answers are no texts to compare. Name the pairs to judge (judge: pairs:), or "
+            "leave the judge out."
+        )
+    return pairs
+
+
+def baseline_pairs(config: SeriesConfig) -> list[tuple[str, str]] | None:
+    """Return each experiment with the baseline; None where its answers are no texts to compare."""
     baseline = str(config.resolve(config.baseline))
     task = config.experiments[baseline].task
     if task not in JUDGED:
-        raise InputError(
-            f"The series' baseline {baseline} has the task {task}, whose answers are no texts to "
-            "compare. Name the pairs to judge (judge: pairs:), or leave the judge out."
-        )
+        return None
     return [
         (name, baseline)
         for name, experiment in config.experiments.items()
