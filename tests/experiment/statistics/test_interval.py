@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
@@ -145,6 +145,7 @@ def test_no_questions_are_an_error() -> None:
         mean_interval(on_their_own([]), low=0, high=1)
 
 
+@settings(max_examples=50)
 @given(any_values())
 def test_an_interval_is_finite_and_holds_the_mean(drawn: tuple[list[float], int]) -> None:
     numbers, size = drawn
@@ -159,14 +160,14 @@ def test_an_interval_is_finite_and_holds_the_mean(drawn: tuple[list[float], int]
     assert known.low - 1e-12 <= lower <= upper <= known.high + 1e-12
 
 
-@pytest.mark.parametrize("papers", [12, 40])
+@pytest.mark.parametrize("papers", [12, 30])
 def test_intervals_cover_what_they_say(papers: int) -> None:
-    # 400 runs: 95 % less five standard errors is 89.6 %; never more than all.
+    # 200 runs: 95 % less five standard errors is 87.3 %.
     generator = np.random.default_rng(papers)
     hits = 0
-    for _ in range(400):
+    for _ in range(200):
         centres = generator.normal(0.0, 0.2, papers)
         paper = [generator.normal(c, 0.4, generator.integers(1, 8)).tolist() for c in centres]
         found = mean_interval(of_papers(*paper), low=-3, high=3)
         hits += found.low <= 0 <= found.high
-    assert 0.896 * 400 <= hits <= 399
+    assert 0.873 * 200 <= hits <= 199

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loragraft.experiment.statistics.multiple import benjamini_hochberg, holm
@@ -26,6 +26,7 @@ def test_none_and_one_stay_as_they_are() -> None:
     assert holm([0.2]) == benjamini_hochberg([0.2]) == (0.2,)
 
 
+@settings(max_examples=10)
 @given(CHANCES)
 def test_holm_is_its_definition(p: list[float]) -> None:
     count, order = len(p), sorted(range(len(p)), key=lambda place: p[place])
@@ -36,6 +37,7 @@ def test_holm_is_its_definition(p: list[float]) -> None:
     assert holm(p) == pytest.approx(tuple(wanted))
 
 
+@settings(max_examples=10)
 @given(CHANCES)
 def test_benjamini_hochberg_is_its_definition(p: list[float]) -> None:
     count, order = len(p), sorted(range(len(p)), key=lambda place: -p[place])

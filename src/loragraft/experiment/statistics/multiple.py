@@ -24,8 +24,8 @@ def benjamini_hochberg(p: Sequence[float]) -> tuple[float, ...]:
 
 
 def _adjusted(p: Sequence[float], method: str) -> tuple[float, ...]:
-    if not p:
-        return ()
+    if len(p) < 2:
+        return tuple(p)  # alone it stays as it is; the library collects garbage at every call
     require_statistics()
     from statsmodels.stats.multitest import multipletests
 
