@@ -9,6 +9,10 @@ import click
 from loragraft.cli.lazy import lazy_group
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
+    "compare": (
+        "loragraft.cli.experiment_compare:compare",
+        "Compare runs with each other, by their folders.",
+    ),
     "human": ("loragraft.cli.experiment_human:human", "Let people compare answers, blind."),
     "predictions": (
         "loragraft.cli.experiment_predictions:predictions",
@@ -18,7 +22,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "loragraft.cli.experiment_promote:promote",
         "Decide whether an experiment takes the baseline's place.",
     ),
-    "report": ("loragraft.cli.experiment_report:report", "Print every metric of every experiment."),
+    "report": (
+        "loragraft.cli.experiment_report:report",
+        "Say what is better and how sure that is.",
+    ),
     "run": ("loragraft.cli.experiment_run:run", "Run a series; go on where it was interrupted."),
     "status": ("loragraft.cli.experiment_status:status", "Say how far a series is, what is stale."),
 }

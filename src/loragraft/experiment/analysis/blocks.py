@@ -31,18 +31,39 @@ def report_blocks(analysis: Analysis, table: Table | None = None) -> list[Block]
     """
     blocks = [*(_conditions(one) for one in analysis.verdicts if one.conditions)]
     shown = [] if table is None else blocks_of(_rest(analysis, table))
-    blocks += [*shown[:1], _figures(analysis), _comparisons(analysis)]
+    blocks += [*(shown[:1] or [_runs(analysis)]), _figures(analysis), _comparisons(analysis)]
     blocks += [_effects(analysis, "Tuning by retrieval", analysis.factorial),
                _effects(analysis, "What the export has cost", analysis.fidelity),
                _controls(analysis), *_slices(analysis)]  # fmt: skip
     return [block for block in (*blocks, *shown[1:]) if block.rows]
 
 
+def leading_metric(analysis: Analysis) -> str:
+    """Return the metric that decides: the rule's, or the first that counts; empty for none."""
+    main = [name for name, info in analysis.metrics.items() if info["tier"] == _MAIN]
+    return str(analysis.rule.get("metric") or next(iter(main), ""))
+
+
 def verdict_lines(analysis: Analysis) -> list[str]:
-    """Return the verdict on each candidate in a sentence, the best news first."""
+    """Return the verdict on each candidate in a sentence, the best news first.
+
+    Where nothing is promoted, what was compared is told without a verdict.
+    """
+    if not analysis.verdicts:
+        metric = leading_metric(analysis)
+        return [_told(one, str(analysis.metrics[metric]["unit"]))
+                for one in analysis.comparisons if one.metric == metric]  # fmt: skip
     ranks = list(DECISIONS)
     told = sorted(analysis.verdicts, key=lambda one: ranks.index(one.decision))
     return [f"{DECISIONS[one.decision]}: {one.sentence}" for one in told if one.conditions]
+
+
+def _told(one: Comparison, unit: str) -> str:
+    return (
+        f"{one.experiment} beside {one.baseline}: {one.metric} {difference(one.difference, unit)} "
+        f"{_between(one.interval, unit, sign=True)}, corrected p {p_value(one.adjusted)}, better "
+        f"in {one.better} and worse in {one.worse} of {one.count} questions."
+    )
 
 
 def _rest(analysis: Analysis, table: Table) -> Table:
@@ -53,6 +74,16 @@ def _rest(analysis: Analysis, table: Table) -> Table:
         rows=tuple(row for row in table.rows if row.info.tier != _MAIN),
         pairs=tuple(p for p in table.pairs if (p.metric, p.experiment) not in compared),
     )
+
+
+def _runs(analysis: Analysis) -> Block:
+    """Return what is compared where no series tells."""
+    rows = [
+        [name, str(one["engine"]), str(one["state"]), str(one["total"]),
+         ", ".join(f"{count} {status}" for status, count in one["counts"].items())]
+        for name, one in analysis.experiments.items()
+    ]  # fmt: skip
+    return Block("Runs", ("experiment", "model", "state", "answers", "of them"), rows)
 
 
 def _conditions(verdict: Verdict) -> Block:
@@ -147,7 +178,7 @@ def _or_blank(value: float | None, unit: str) -> str:
 
 def _slices(analysis: Analysis) -> Iterator[Block]:
     """Yield the promotion's metric by each division of the questions but papers: too many."""
-    metric = str(analysis.rule.get("metric", ""))
+    metric = leading_metric(analysis)
     unit = str(analysis.metrics.get(metric, {}).get("unit", ""))
     chosen = [one for one in analysis.slices if one.metric == metric and one.by != BY_PAPER]
     names = list(analysis.experiments)

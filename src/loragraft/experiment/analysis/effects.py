@@ -80,7 +80,8 @@ def fidelity_of(series: MeasuredSeries, metric: str) -> Iterator[Effect]:
         values = [values_by_question(one, metric) for one in arms]
         if not values or not values[0].keys() & values[1].keys():
             continue
-        pair = paired(*values, papers_of(arms[0]), asked=max(map(asked_of, arms)))
+        mine, theirs = values
+        pair = paired(mine, theirs, papers_of(arms[0]), asked=max(map(asked_of, arms)))
         low, high = range_of(series.infos[metric])
         found = equivalence(pair, asked.bound, low=low, high=high)
         yield _step(step, asked.reference, metric, series.infos[metric].unit, found)

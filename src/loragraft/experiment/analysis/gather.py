@@ -56,8 +56,14 @@ class Gathered:
     def browsable(self) -> Browsable:
         """Return all samples, to be looked through."""
         series = self.series
-        return browsable(series.arms, series.infos, baseline=series.baseline,
-                         metric=main_metric(series), seen=seen_of(series), given=self.given)  # fmt: skip
+        return browsable(
+            series.arms,
+            series.infos,
+            baseline=series.baseline,
+            metric=main_metric(series),
+            seen=seen_of(series),
+            given=self.given,
+        )
 
 
 def analyse(config: SeriesConfig, shared: Shared, progress: Progress | None = None) -> Analysis:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from loragraft.dataset.records import TaskRecord
 from loragraft.experiment.config import MetricGroup, MetricsConfig, TaskKind
@@ -98,6 +98,19 @@ def not_applicable(
         if (reason := plan.barred(config, context))
         for info in plan.make(config, context).infos
     ]
+
+
+def catalogue(kind: TaskKind, passages: int) -> list[MetricInfo]:
+    """Return all metrics of each sample that a kind of records may have, in the order of tables.
+
+    Args:
+        kind: Of the records.
+        passages: How many a question got.
+    """
+    config = MetricsConfig(groups=get_args(MetricGroup))
+    context = MetricContext(retrieval=True, passages=passages, probabilities=True, judge=True)
+    return [info for plan in _PLANS if kind in plan.kinds
+            for info in plan.make(config, context).infos]  # fmt: skip
 
 
 def compute(
