@@ -17,8 +17,9 @@ from loragraft.export.divergence import calibration_text, measure_divergence
 from loragraft.export.job import run_export
 from loragraft.export.merge import merge_into
 from loragraft.export.request import ExportReport, ExportRequest
+from tests.support.converter import Converter
 from tests.support.pico import FAMILIES
-from tests.support.reference import reference_convert, reference_merge, reference_quantize
+from tests.support.reference import reference_merge, reference_quantize
 from tests.support.shared import build_once
 
 pytestmark = pytest.mark.slow
@@ -62,10 +63,10 @@ def export(
     return run_export(ExportRequest(base, ((adapter, 1.0),), out, "model", **options))
 
 
-def run_reference(base: Path, adapter: Path, out: Path, llama_cpp_source: Path) -> Path:
+def run_reference(base: Path, adapter: Path, out: Path, convert: Converter) -> Path:
     out.mkdir()
     reference_merge(base, adapter, out / "merged")
-    reference_convert(out / "merged", out / "bf16.gguf", "bf16", llama_cpp_source)
+    convert(out / "merged", out / "bf16.gguf", "--outtype", "bf16")
     reference_quantize(out / "bf16.gguf", out / "q4.gguf", "Q4_K_M")
     return out
 
@@ -106,7 +107,7 @@ def merged(
 
 @pytest.fixture(scope="session")
 def reference(
-    inputs: Callable[[str], tuple[Path, Path]], llama_cpp_source: Path, shared_folder: Path
+    inputs: Callable[[str], tuple[Path, Path]], converter: Converter, shared_folder: Path
 ) -> Callable[[str], Path]:
     """Run the reference pipeline for a case, once a session; return its file."""
 
@@ -114,7 +115,7 @@ def reference(
         base, adapter = inputs(case)
         folder = build_once(
             shared_folder / "reference" / case,
-            lambda out: run_reference(base, adapter, out, llama_cpp_source),
+            lambda out: run_reference(base, adapter, out, converter),
         )
         return folder / "q4.gguf"
 

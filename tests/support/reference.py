@@ -1,4 +1,4 @@
-"""The reference pipeline: PEFT's merge, llama.cpp's converter, llama.cpp's quantizer.
+"""The reference pipeline: PEFT's merge and llama.cpp's quantizer; see converter.py for the rest.
 
 As a program it runs one step, importing no more than that needs; from the repository's root,
 `python -m tests.support.reference merge BASE ADAPTER OUT` or `... quantize IN OUT Q4_K_M`.
@@ -34,16 +34,6 @@ def reference_merge(base: Path, adapter: Path, out: Path) -> None:
     for name in CARRIED:
         if (base / name).exists():
             (out / name).write_bytes((base / name).read_bytes())
-
-
-def reference_convert(checkpoint: Path, out: Path, outtype: str, source: Path) -> None:
-    """Run llama.cpp's converter script."""
-    script = source / "convert_hf_to_gguf.py"
-    command = [sys.executable, str(script), str(checkpoint), "--outfile", str(out),
-               "--outtype", outtype]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(done.stderr[-4000:])
 
 
 def reference_quantize(source: Path, out: Path, mix: str) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +15,7 @@ from loragraft.checkpoint.gguf_file import GgufFile
 from loragraft.export.tokenizer.parity import check_token_parity
 from loragraft.export.tokenizer.vocabulary import build_vocabulary
 from tests.export.tokenizer import support
+from tests.support.converter import Converter
 
 pytestmark = pytest.mark.slow
 
@@ -207,20 +206,13 @@ def tokenizer_metadata(path: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", CASES)
 def test_metadata_equals_the_reference_converter(
-    name: str, llama_cpp_source: Path, tmp_path: Path
+    name: str, llama_cpp_source: Path, converter: Converter, tmp_path: Path
 ) -> None:
     case = CASES[name]
     folder = tmp_path / "hf"
     config = write_checkpoint(case, llama_cpp_source, folder)
-    script = llama_cpp_source / "convert_hf_to_gguf.py"
     reference = tmp_path / "reference.gguf"
-    done = subprocess.run(
-        [sys.executable, str(script), str(folder), "--vocab-only", "--outfile", str(reference)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    converter(folder, reference, "--vocab-only")
     architecture = ARCHITECTURES.get(case.model, case.model)
     vocabulary = build_vocabulary(
         folder, config=config, architecture=architecture, vocab_size=case.size
