@@ -8,20 +8,26 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.shared import build_once
+
 PROGRAM = Path(__file__).parent / "make_reference.py"
 LIMIT = 600  # seconds; it takes about 15 on two cores
 
 
 @pytest.fixture(scope="session")
-def references(llama_cpp_source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def references(llama_cpp_source: Path, shared_folder: Path) -> Path:
     """Folder with `NAME/checkpoint`, `NAME/reference.gguf` and `NAME/quantized.gguf` by variant."""
-    folder = tmp_path_factory.mktemp("references")
-    done = subprocess.run(
-        [sys.executable, str(PROGRAM), str(llama_cpp_source), str(folder)],
-        capture_output=True,
-        text=True,
-        timeout=LIMIT,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return folder
+
+    def build(folder: Path) -> Path:
+        folder.mkdir()
+        done = subprocess.run(
+            [sys.executable, str(PROGRAM), str(llama_cpp_source), str(folder)],
+            capture_output=True,
+            text=True,
+            timeout=LIMIT,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-4000:]
+        return folder
+
+    return build_once(shared_folder / "references", build)
