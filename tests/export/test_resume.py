@@ -4,47 +4,55 @@ from __future__ import annotations
 
 import hashlib
 import json
+import multiprocessing
 import random
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 
-KILLS = {"smollm2": 5, "llama-sharded": 15}
+KILLS = {"smollm2": 3, "llama-sharded": 17}
 """Twenty in all; the real model takes three times as long for each."""
 ENOUGH = 2_000_000
 """Bytes of float32: a pico model's embedding and head take a quarter of it each."""
-
-_SCRIPT = """
-import json, sys
-from pathlib import Path
-from loragraft.export.job import run_export
-from loragraft.export.request import ExportRequest
-base, adapter, out = map(Path, sys.argv[1:4])
-report = run_export(ExportRequest(
-    base, ((adapter, 1.0),), out, "model", quants=("Q4_K_M", "Q8_0"),
-    allow=frozenset({"effect"}), replace=True,
-))
-print(json.dumps(report.to_json()))
-"""
+HEAVY = ("loragraft.export.job", "loragraft.export.judging", "loragraft.export.quantize.kernels",
+         "llama_cpp", "numba", "safetensors.torch", "tests.export.test_resume")  # fmt: skip
+"""Imported once for all runs: moments are drawn of the work, not of its imports."""
 
 
-def start(base: Path, adapter: Path, out: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", _SCRIPT, str(base), str(adapter), str(out)]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+def export(base: Path, adapter: Path, out: Path, report: Path) -> None:
+    """Export in this process, to be killed; write the report at the end."""
+    from loragraft.export.job import run_export
+    from loragraft.export.request import ExportRequest
+
+    found = run_export(
+        ExportRequest(
+            base, ((adapter, 1.0),), out, "model", quants=("Q4_K_M", "Q8_0"),
+            allow=frozenset({"effect"}), replace=True,
+        )
+    )  # fmt: skip
+    report.write_text(json.dumps(found.to_json()))
 
 
-def finish(process: subprocess.Popen[str]) -> dict[str, object]:
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
-    report: dict[str, object] = json.loads(out.splitlines()[-1])
-    return report
+def start(base: Path, adapter: Path, out: Path, report: Path) -> BaseProcess:
+    """Export in a process of its own."""
+    way = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    context = multiprocessing.get_context(way)
+    if way == "forkserver":
+        context.set_forkserver_preload(list(HEAVY))
+    process = context.Process(target=export, args=(base, adapter, out, report))
+    process.start()
+    return process
+
+
+def finish(process: BaseProcess, report: Path) -> dict[str, object]:
+    """Return the report of an export that ends by itself."""
+    process.join(300)
+    assert process.exitcode == 0
+    found: dict[str, object] = json.loads(report.read_text())
+    return found
 
 
 def digests(bundle: Path) -> dict[str, str]:
@@ -69,28 +77,25 @@ def job(
 @pytest.mark.slow
 def test_kill_at_random_moments(job: tuple[Path, Path, int], tmp_path: Path) -> None:
     *inputs, kills = job
+    report = tmp_path / "report.json"
     started = time.perf_counter()
-    finish(start(*inputs, tmp_path / "whole"))
+    finish(start(*inputs, tmp_path / "whole", report), report)
     duration = time.perf_counter() - started
     expected = digests(tmp_path / "whole" / "model")
     assert len(expected) == 2
     rng = random.Random(20251101)
     out = tmp_path / "killed"
-    resumed = 0
-    for _ in range(kills):
-        process = start(*inputs, out)
-        try:
-            process.wait(rng.uniform(0.2, duration))
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-        process.communicate()
+    for part in range(kills):  # one in each part of the time
+        process = start(*inputs, out, report)
+        process.join(duration * (part + rng.random()) / kills)
+        process.kill()
+        process.join()
         visible = [p for p in out.iterdir() if not p.name.startswith(".")] if out.exists() else []
         for bundle in visible:
             assert digests(bundle) == expected
             assert (bundle / "checksums.txt").exists()
-    report = finish(start(*inputs, out))
-    resumed = report["resumed_tensors"]
-    assert isinstance(resumed, int)
+    told = finish(start(*inputs, out, report), report)
+    assert isinstance(told["resumed_tensors"], int)
     assert digests(out / "model") == expected
     assert [p.name for p in out.iterdir() if p.name.endswith((".staging", ".journal"))] == []
 
