@@ -168,7 +168,7 @@ def test_one_base_by_two_ways_is_no_circle(tmp_path: Path) -> None:
         ("rules: [{kind: lenght}]", "rules[0].kind is 'lenght', which there is not. Did you mean"),
         ("rules: {kind: length}", "rules is {'kind': 'length'}: "),
         ("raw: ''", "raw is '': expected a path."),
-        ("inner: 3", "inner is 3: "),
+        ("inner: 3", "inner is 3: input should be keys with values."),
         ("seed: 1\nseed: 2", "line 2: the key 'seed' stands twice"),
         ("seed: !!python/object/apply:os.system [ls]", "the tag '!!python/object/apply:os.system'"),
         ("seed: !mine 3", "the tag '!mine' is not read"),
@@ -192,6 +192,15 @@ def test_what_is_wrong_is_said(tmp_path: Path, text: str, words: str) -> None:
     message = refused(path)
     assert words in message
     assert str(path) in message
+
+
+def test_a_change_may_name_ids_with_hyphens_and_digits(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.yaml", "by_name: {lora-v1: {name: x}}")
+    found = load_settings(path, Whole, ["by_name.lora-v1.name=y", "by_name.0p5.name=z"])
+    assert {key: one.name for key, one in found.by_name.items()} == {"lora-v1": "y", "0p5": "z"}
+    for text in ("a b.c=1", ".seed=1", "seed.=1", "=1", "seed"):
+        with pytest.raises(InputError, match="changes no key"):
+            load_settings(path, Whole, [text])
 
 
 def test_aliases_are_read_but_do_not_explode(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
@@ -30,6 +31,9 @@ MOST_FILES = 50
 MOST_PROBLEMS = 8
 """Named at once; of more the number is told."""
 _LONGEST_SHOWN = 60
+_KEY = re.compile(r"[\w-]+")
+"""A key that --set can name; ids of experiments may begin with a digit and hold hyphens."""
+_MAPPING = re.compile(r"a valid dictionary(?: or instance of \w+)?")
 UNSHOWN = "unshown"
 """The type of a pydantic_core.PydanticCustomError whose value no message may repeat."""
 
@@ -127,7 +131,7 @@ def _change(text: str) -> Content:
     """
     name, sign, value = text.partition("=")
     keys = name.strip().split(".")
-    if not sign or not all(key.isidentifier() for key in keys):
+    if not sign or not all(map(_KEY.fullmatch, keys)):
         raise InputError(
             f"{_shown(text)} changes no key; expected KEY=VALUE, as optimiser.epochs=3 or "
             "lora.targets=all."
@@ -228,7 +232,7 @@ def _problem(path: Path, content: Content, kind: type[BaseModel], problem: Any) 
     if problem["type"] in ("union_tag_invalid", "union_tag_not_found"):
         return f"{where}{_spell((*keys, *_tag_of(problem)))} {_no_tag(problem)}"
     message = str(problem["msg"]).removeprefix("Value error, ").rstrip(".")
-    message = message.replace("a valid tuple", "a list")
+    message = _MAPPING.sub("keys with values", message.replace("a valid tuple", "a list"))
     if problem["type"] == UNSHOWN:
         return f"{where}{name} is no such thing: {message[:1].lower()}{message[1:]}."
     if not keys:  # the whole file: nobody reads it here

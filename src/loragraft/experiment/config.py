@@ -29,7 +29,8 @@ def _named(text: str) -> str:
     try:
         return check_name(text)
     except InputError as error:
-        raise ValueError(str(error)) from None
+        told = str(error).partition(". ")[0]  # what follows speaks of options
+        raise ValueError(f"{told}; expected one plain name such as science-lora") from None
 
 
 def _experiment(text: str) -> str:

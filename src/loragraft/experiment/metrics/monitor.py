@@ -89,7 +89,7 @@ _FAULTS: Mapping[str, _Fault] = {
     "output.loop": _Fault(
         "answers that say the same again and again", "text that goes on",
         (_BROKEN, _TEMPLATE, "greedy decoding of a small model: sampling.repeat_penalty 1.1 helps"),
-        "Compare with the base model; check the bundle with `loragraft export --verify full`.",
+        "Compare with the base model; check the bundle with `loragraft export verify`.",
     ),
     "output.endless": _Fault(
         "answers that never end by themselves", "answers that stop",
