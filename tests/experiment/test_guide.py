@@ -24,12 +24,14 @@ from loragraft.experiment.config import (
     load_series,
 )
 from loragraft.experiment.records import Status
+from loragraft.experiment.verdict.config import FactorialConfig, FidelityConfig, PromotionConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = (ROOT / "docs" / "experiments.md").read_text(encoding="utf-8")
 SECTIONS: dict[str, Any] = {
     "data": DataConfig, "retrieval": RetrievalConfig, "sampling": SamplingConfig,
     "metrics": MetricsConfig, "judge": JudgeConfig, "monitor": MonitorConfig,
+    "promotion": PromotionConfig, "factorial": FactorialConfig, "fidelity": FidelityConfig,
 }  # fmt: skip
 
 
