@@ -134,6 +134,12 @@ def test_without_possible_ends_the_observed_ones_stand() -> None:
     assert (alike.low, alike.high, alike.method) == (3, 3, "no spread")
 
 
+def test_what_was_observed_is_possible() -> None:
+    # A metric that says it ends at 1, and does not.
+    found = mean_interval(on_their_own([1.5, 1.6, 1.7]), low=0, high=1)
+    assert found.low < 1.6 < found.high == 1.7
+
+
 def test_one_sided_bounds_by_hand() -> None:
     # t of 2 degrees of freedom at 95 % is 2.919986.
     found = one_sided(on_their_own([1, 2, 3]), low=-10, high=10)

@@ -8,6 +8,7 @@ which Student's t on the papers' residuals and the bootstrap over papers both ta
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from loragraft.errors import InputError
@@ -69,8 +70,7 @@ def mean_interval(
     """
     require_statistics()
     _require_questions(values)
-    least = float(values.values.min()) if low is None else float(low)
-    greatest = float(values.values.max()) if high is None else float(high)
+    least, greatest = _ends(values, low, high)
     papers, apart = values.paper_count, papers_apart(values, greatest - least)
     if papers == 1:
         return Interval(least, greatest, level, "one paper")
@@ -149,9 +149,17 @@ def _require_questions(values: Values) -> None:
         )
 
 
+def _ends(values: Values, low: float | None, high: float | None) -> tuple[float, float]:
+    """Return the least and the greatest possible value: what was observed is possible."""
+    observed = float(values.values.min()), float(values.values.max())
+    least = observed[0] if low is None else min(float(low), observed[0])
+    greatest = observed[1] if high is None else max(float(high), observed[1])
+    return least, greatest
+
+
 def _unseen(values: Values, low: float, high: float, level: float) -> Interval:
     share = 1 - ((1 - level) / 2) ** (1 / values.paper_count)
-    mean = min(max(values.mean, low), high)
+    mean = min(max(values.mean, low), high)  # the sum of many may round beyond
     lower, upper = mean - share * (mean - low), mean + share * (high - mean)
     return Interval(lower, upper, level, "no spread")
 
@@ -181,11 +189,13 @@ def _bootstrap(values: Values, level: float, seed: int) -> Interval:
     return Interval(float(lower), float(upper), level, "bootstrap over papers")
 
 
+@lru_cache(maxsize=8)
 def _drawn_means(values: Values, seed: int) -> NDArray[np.float64]:
     """Return means over questions of papers drawn with replacement, shape [draws].
 
     Papers of the same total and size are one kind; where there are few kinds, what is drawn is how
-    often each comes.
+    often each comes. Kept, by the values' identity: an interval and one-sided bounds are both read
+    off them.
     """
     import numpy as np
 
