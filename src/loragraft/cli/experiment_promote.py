@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("config", type=PATH, metavar="CONFIG")
 @click.option("--experiment", metavar="ID",
-              help="Only this one, or another name of it; else the one that surely gains most.")  # fmt: skip
+              help="Only this one; else the one that surely gains most.")  # fmt: skip
 @click.option("--write", is_flag=True,
-              help="Note the promotion in default.yaml and in the metadata of bundle and adapter.")  # fmt: skip
+              help="Note it in default.yaml and in the metadata of its files.")  # fmt: skip
 @click.option("--default", type=PATH, metavar="FILE",
               help="Where it is noted, in place of the default.yaml beside CONFIG.")  # fmt: skip
 @click.option("--limit", type=click.IntRange(min=1), metavar="N",
@@ -39,8 +39,8 @@ def promote(
 ) -> None:
     """Decide by CONFIG's rule whether an experiment takes the baseline's place.
 
-    Answers that are not measured yet are measured first. Exit codes: 0 promoted, 1 rejected, blocked
-    or no candidate, 4 undecided: so many questions cannot tell.
+    Answers that are not measured yet are measured first. Exit codes: 0 promoted, 1 rejected,
+    blocked or no candidate, 4 undecided: so many questions cannot tell.
     """
     from loragraft.cli.progress import watched
     from loragraft.experiment.analysis.gather import analyse

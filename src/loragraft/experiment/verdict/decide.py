@@ -134,7 +134,8 @@ class _Case:
             return ""
         seen, rule = self.gain, self.rule
         told = (f"{rule.metric} {change(seen.observed, seen.unit)} over {self.context.baseline} "
-                f"(surely within {span(seen.low, seen.high, seen.unit)})")  # fmt: skip
+                f"({seen.comparison.interval.level:.0%} interval "
+                f"{span(seen.low, seen.high, seen.unit)})")  # fmt: skip
         if rule.grounding is not None and self.figure is not None and self.figure.value is not None:
             told += f", grounding {self.figure.value:.3f}"
             told += "" if self.figure.lower is None else f" (at least {self.figure.lower:.3f})"

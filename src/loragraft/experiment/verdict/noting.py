@@ -19,7 +19,7 @@ import yaml
 
 from loragraft.artifact.files import write_atomically
 from loragraft.errors import InputError
-from loragraft.experiment.verdict.promoted import Promoted, Promotion
+from loragraft.experiment.verdict.promoted import Promoted
 from loragraft.plain_yaml import parse_yaml, read_yaml
 
 KEY = "promoted"
@@ -77,18 +77,17 @@ def _section(path: Path, value: object) -> dict[str, Any] | None:
             f"{path} has a section {KEY}: that is not what promote writes ({where}). Give it "
             "another name, or take it out."
         ) from None
-    assert isinstance(value, dict)
-    return {**value, HISTORY: value.get(HISTORY) or []}
+    plain: dict[str, Any] = json.loads(json.dumps(value))  # without the file that each stands in
+    return {**plain, HISTORY: plain.get(HISTORY) or []}
 
 
 def _same(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    return _told(old) == _told(new)
+    """Whether two promotions differ in their day at most."""
+    return _undated(old) == _undated(new)
 
 
-def _told(section: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a promotion says but its day."""
-    values = Promotion.model_validate({k: v for k, v in section.items() if k != HISTORY})
-    return values.model_dump(mode="json", exclude={"date"})
+def _undated(section: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in section.items() if key not in ("date", HISTORY)}
 
 
 def _without_history(section: Mapping[str, Any]) -> dict[str, Any]:
@@ -167,7 +166,8 @@ def _check(path: Path, text: str, before: Mapping[str, Any], section: Mapping[st
     """
     try:
         after = parse_yaml(text.removeprefix(_BOM), path).values
-    except InputError:
+        Promoted.model_validate(after[KEY])
+    except (InputError, pydantic.ValidationError):
         after = None
     if after != {**before, KEY: json.loads(json.dumps(dict(section)))}:
         raise InputError(
