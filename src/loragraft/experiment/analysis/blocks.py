@@ -39,9 +39,10 @@ def report_blocks(analysis: Analysis, table: Table | None = None) -> list[Block]
 
 
 def leading_metric(analysis: Analysis) -> str:
-    """Return the metric that decides: the rule's, or the first that counts; empty for none."""
-    main = [name for name, info in analysis.metrics.items() if info["tier"] == _MAIN]
-    return str(analysis.rule.get("metric") or next(iter(main), ""))
+    """Return the metric that decides: the rule's, or the first that is compared; else none."""
+    compared = {one.metric for one in analysis.comparisons}
+    first = (name for name in analysis.metrics if name in compared)
+    return str(analysis.rule.get("metric") or next(first, ""))
 
 
 def verdict_lines(analysis: Analysis) -> list[str]:
@@ -97,8 +98,9 @@ def _figures(analysis: Analysis) -> Block:
     names = list(analysis.experiments)
     by_name = {(one.metric, one.experiment): one for one in analysis.figures}
     rows = []
+    leading = leading_metric(analysis)
     for metric, info in analysis.metrics.items():
-        if info["tier"] == _MAIN:
+        if info["tier"] == _MAIN or metric == leading:
             cells = [_figure(by_name.get((metric, name)), str(info["unit"])) for name in names]
             arrow = {"higher": " ↑", "lower": " ↓"}.get(str(info["better"]), "")
             rows.append([f"{metric}{arrow}", *cells])
@@ -125,7 +127,9 @@ def _between(interval: Interval, unit: str, sign: bool = False) -> str:
 
 def _comparisons(analysis: Analysis) -> Block:
     """Return what verdicts rest on; comparisons of all other metrics are in the JSON."""
-    shown = [one for one in analysis.comparisons if analysis.metrics[one.metric]["tier"] == _MAIN]
+    leading = leading_metric(analysis)
+    shown = [one for one in analysis.comparisons
+             if one.metric == leading or analysis.metrics[one.metric]["tier"] == _MAIN]  # fmt: skip
     rows = [_comparison(one, str(analysis.metrics[one.metric]["unit"])) for one in shown]
     tests = ", ".join(dict.fromkeys(one.test.name for one in shown))
     title = f"Beside the baseline {analysis.baseline}, on questions that both have ({tests})"

@@ -130,11 +130,13 @@ def _known(info: RunInfo) -> Iterator[MetricInfo]:
 
 def _metric(infos: Mapping[str, MetricInfo], wanted: str | None) -> str:
     main = [info.name for info in infos.values() if info.tier == "main"]
+    there = [*main, *(info.name for info in infos.values() if info.tier == "sanity")]
     if wanted is None:
-        return FACTUALITY if FACTUALITY in infos else next(iter(main or infos), FACTUALITY)
-    if wanted not in infos:
+        return FACTUALITY if FACTUALITY in infos else next(iter(there), FACTUALITY)
+    if wanted not in there:
         raise InputError(
-            f"No run has the metric {wanted!r}. There are {', '.join(infos) or 'none'}."
+            f"The runs have no metric {wanted!r} that is compared; expected one of "
+            f"{', '.join(there) or 'none'}."
         )
     return wanted
 
