@@ -77,8 +77,8 @@ def test_a_series_is_run_looked_at_reported_and_submitted(
 
     shown = command("report", "-o", str(tmp_path / "new" / "report.md"))
     assert shown.exit_code == 0, shown.output
-    assert f"1.000 (n={COUNT})" in shown.stdout
-    assert "| roc_auc |" in (tmp_path / "new" / "report.md").read_text(encoding="utf-8")
+    assert f"100.0 % (n={COUNT})" in shown.stdout
+    assert "| roc_auc ↑ |" in (tmp_path / "new" / "report.md").read_text(encoding="utf-8")
     report = json.loads(command("report", "--json").stdout)
     auc = next(one for one in report["metrics"] if one["name"] == "roc_auc")
     assert auc["of"]["first"]["value"] == 1.0
