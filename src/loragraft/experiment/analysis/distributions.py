@@ -39,7 +39,8 @@ def distributions_of(
         if info.tier != "main" and info.name not in ALSO:
             continue
         values = {name: found for name, one in arms.items() if (found := _values(one, info.name))}
-        if {value for found in values.values() for value in found} - {0.0, 1.0}:
+        distinct = {value for found in values.values() for value in found}
+        if distinct and not (info.unit == "share" and distinct <= {0.0, 1.0}):
             yield from _of_metric(info, values)
 
 

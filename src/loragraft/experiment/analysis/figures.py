@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 NOT_ANSWERED = "not answered"
 """Of a question that has no sample yet."""
+_FROM_SPREAD = ("t over papers", "bootstrap over papers")
+"""The other methods reach as far as values can lie, which nobody knows of seconds."""
 NO_VALUE = "no answer has it"
 
 
@@ -70,7 +72,7 @@ def _mean(
     low, high = range_of(info)
     interval = mean_interval(values, low=low, high=high)
     lower, upper = one_sided(values, low=low, high=high)
-    known = interval.low < interval.high  # else nobody knows how far what was not seen may lie
+    known = None not in (low, high) or interval.method in _FROM_SPREAD
     return Figure(
         name,
         info.name,
