@@ -14,7 +14,7 @@ TIERS = (
     ("diagnostic", "Diagnostics: they say why"),
     ("sanity", "Sanity: for catching catastrophes only"),
 )
-MOST_SLICES = 200
+MOST_SLICES = 100
 """Rows of one kind on the page: nobody reads more, and browsers grow slow."""
 NARROWEST = 1.5
 """Percent of the width: a narrower column could not be seen."""
