@@ -162,7 +162,7 @@ def _joined(folder: str, names: Sequence[str]) -> str:
 
 
 def _read(folder: str, name: str) -> str:
-    return files(_PACKAGE).joinpath(folder, name).read_text(encoding="utf-8")
+    return files(_PACKAGE).joinpath(folder).joinpath(name).read_text(encoding="utf-8")
 
 
 def _policy(style: str, script: str) -> str:

@@ -89,8 +89,8 @@ def _card(analysis: Analysis, verdict: Verdict) -> Card:
                       and (one.experiment, one.metric) == (verdict.experiment, GROUNDING)),
                      None)  # fmt: skip
     weak = _weak(analysis, verdict.experiment)
-    return Card(verdict, gain, gain and _gain(analysis, gain), grounding,
-                grounding and _grounding(analysis, grounding), weak)  # fmt: skip
+    return Card(verdict, gain, None if gain is None else _gain(analysis, gain), grounding,
+                None if grounding is None else _grounding(analysis, grounding), weak)  # fmt: skip
 
 
 def _gain(analysis: Analysis, gain: Comparison) -> Gauge:
