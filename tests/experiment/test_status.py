@@ -116,6 +116,13 @@ def test_a_run_at_work_tells_how_far_and_how_long(config: SeriesConfig) -> None:
     assert status.seconds_left == pytest.approx((COUNT - 8) / status.rate)
 
 
+def test_a_run_without_any_answer_has_failed(config: SeriesConfig, folder: Path) -> None:
+    write_run(folder, replace(info_of(folder), counts={"timeout": COUNT}, message="No answer."))
+    status = series_status(config)
+    assert not status.complete
+    assert (status.arms[0].state, status.arms[0].message) == ("failed", "No answer.")
+
+
 def test_a_run_whose_process_is_gone_is_interrupted(config: SeriesConfig, folder: Path) -> None:
     write_run(folder, replace(info_of(folder), state="running", counts={}))
     owner = lock_path(folder).with_name(lock_path(folder).name + ".owner")

@@ -103,9 +103,11 @@ def arm_status(config: SeriesConfig, name: str, questions: Questions) -> ArmStat
         state = "left out" if reason else "not started"
         return ArmStatus(name, state, len(questions), message=reason or _unreadable(folder))
     held = is_held(lock_path(folder))
-    state = info.state
+    state: str = info.state
     if state == "running" and not held:
         state = "interrupted"
+    elif state == "complete" and info.total and not info.answered:
+        state = "failed"  # as the run said: each question was asked, and none was answered
     done = sum(info.counts.values()) if state != "running" else _written(folder, info)
     rate = _rate(info, done) if state == "running" else None
     now = facts_of(config, name)
