@@ -85,6 +85,16 @@ def test_a_file_system_without_locks_is_refused(
         pass
 
 
+def test_a_lock_that_nobody_can_write_is_named(tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
+    path.symlink_to(path)  # even root cannot open it
+    with (
+        pytest.raises(InputError, match=r"\.lock cannot be written: .*choose another one"),
+        hold_lock(path),
+    ):
+        pass
+
+
 def test_a_folder_in_the_lock_s_place_is_named(tmp_path: Path) -> None:
     (tmp_path / ".lock").mkdir()
     with pytest.raises(InputError, match="is a folder"), hold_lock(tmp_path / ".lock"):

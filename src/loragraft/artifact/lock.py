@@ -16,6 +16,7 @@ from loragraft.errors import InputError, LockedError, UnavailableError
 
 # What file systems without locks answer: some network and FUSE mounts.
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
+_NO_ROOM = {errno.ENOSPC, getattr(errno, "EDQUOT", None)}
 
 
 def _owner_path(path: Path) -> Path:
@@ -64,6 +65,7 @@ def hold_lock(path: Path) -> Iterator[None]:
     Raises:
         LockedError: At once, if another holds it; names its process.
         UnavailableError: If the file system has no locks.
+        InputError: If nothing can be written there.
     """
     from filelock import FileLock, Timeout
 
@@ -82,9 +84,14 @@ def hold_lock(path: Path) -> Iterator[None]:
     except IsADirectoryError:
         raise InputError(f"{path} is a folder, and a lock goes there: move it away.") from None
     except OSError as error:
-        if error.errno not in _NO_LOCKS:
+        if error.errno in _NO_LOCKS:
+            raise _no_locks(path) from None
+        if error.errno in _NO_ROOM:
             raise
-        raise _no_locks(path) from None
+        raise InputError(
+            f"{path} cannot be written: {error.strerror}. A lock goes there while somebody "
+            "writes: look who may write that folder, or choose another one."
+        ) from None
     if _is_mere_file(lock):
         lock.release()
         raise _no_locks(path)

@@ -166,10 +166,11 @@ def export_pairs(
     usable = [pair for pair in pairs if not pair.missing and not pair.identical]
     rows = draw_rows(usable, material_of, count, seed)
     if not rows:
+        missing = sum(bool(pair.missing) for pair in pairs)
+        step = "Run both experiments first." if missing or not pairs else "People could only tie."
         raise InputError(
-            f"{names[0]} and {names[1]} have no answers to compare: "
-            f"{sum(bool(pair.missing) for pair in pairs)} pairs lack one, "
-            f"{sum(pair.identical for pair in pairs)} are identical. Run both experiments first."
+            f"{names[0]} and {names[1]} have no answers to compare: {missing} pairs lack one, "
+            f"{sum(pair.identical for pair in pairs)} are identical. {step}"
         )
     key = BlindKey(rows[0].id.rpartition("-")[0], *names, seed, rows, path.name)
     home = folder / key.export
