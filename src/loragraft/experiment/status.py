@@ -100,8 +100,8 @@ def arm_status(config: SeriesConfig, name: str, questions: Questions) -> ArmStat
         return ArmStatus(name, "failed", len(questions), message=str(error))
     if info is None:
         reason = left_out(config, name)
-        state = "left out" if reason else "not started"
-        return ArmStatus(name, state, len(questions), message=reason or _unreadable(folder))
+        begun = "left out" if reason else "not started"
+        return ArmStatus(name, begun, len(questions), message=reason or _unreadable(folder))
     held = is_held(lock_path(folder))
     state: str = info.state
     if state == "running" and not held:

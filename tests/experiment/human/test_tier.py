@@ -191,8 +191,8 @@ def test_votes_that_give_way_are_kept_and_told(tmp_path: Path) -> None:
     for _ in range(2):
         [(export, first)] = tier.take([anna])
         assert tier.notes == []
-    for choice in ("tie", ""):
-        tier.take([rate(path, anna, lambda cells, said=choice: said)])
+    tier.take([rate(path, anna, lambda cells: "tie")])
+    tier.take([rate(path, anna, lambda cells: "")])
     kept = sorted((export.folder / "ratings").glob("*.replaced*"))
     assert json.loads(kept[0].read_bytes())["votes"] == dict(first.votes)
     assert len(kept) == 2
@@ -207,7 +207,8 @@ def test_a_rater_without_a_vote_does_not_keep_others_from_agreeing(tmp_path: Pat
     [summary] = tier.summaries()
     assert [one.rated for one in summary.raters] == [10, 10, 0]
     assert [(one.a, one.b) for one in summary.pairs] == [("anna", "bob")]
-    assert (summary.fleiss_rows, summary.fleiss_kappa) == (10, pytest.approx(1.0))
+    assert summary.fleiss_rows == 10
+    assert summary.fleiss_kappa == pytest.approx(1.0)
 
 
 def test_two_experiments_are_the_pair_without_a_judge(tmp_path: Path) -> None:

@@ -114,11 +114,11 @@ class Tier:
                     f"{before} and {path} have the same name, which is the rater's. Rename one."
                 )
         for export, ratings in found:
-            before = keep_ratings(export, ratings)
-            if before is not None:
+            older = keep_ratings(export, ratings)
+            if older is not None:
                 self.notes.append(
                     f"{ratings.rater} had rated these pairs before, and otherwise: the new votes "
-                    f"count, the old ones are kept in {before}. If that was somebody else, give "
+                    f"count, the old ones are kept in {older}. If that was somebody else, give "
                     "this file another name."
                 )
         return found
