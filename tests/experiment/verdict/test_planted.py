@@ -54,19 +54,15 @@ def test_what_was_planted_is_what_is_measured(tmp_path: Path, static_folder: Pat
 @pytest.mark.parametrize(
     ("plan", "decision"),
     [
-        pytest.param(Plan(World(100)), "undecided", id="none, and few questions"),
-        pytest.param(Plan(World(100, effects=(-0.15,))), "reject", id="worse"),
-        pytest.param(Plan(World(160, effects=(0.2,))), "promote", id="better"),
-        pytest.param(Plan(World(160, effects=(0.2,)), grounded=0.15), "reject", id="groundless"),
+        pytest.param(Plan(World(100, effects=(-0.2,))), "reject", id="worse"),
+        pytest.param(Plan(World(100, effects=(0.2,))), "promote", id="better"),
+        pytest.param(Plan(World(100, effects=(0.2,)), grounded=0.15), "reject", id="groundless"),
         pytest.param(
-            Plan(World(160, effects=(0.2,), missing=0.04)), "promote", id="4 % of answers missing"
+            Plan(World(100, effects=(0.2,), missing=0.04)), "promote", id="4 % of answers missing"
         ),
         pytest.param(
-            Plan(World(160, effects=(0.2,), missing=0.15)), "undecided", id="15 % of them missing"
-        ),
-        pytest.param(
-            Plan(World(160, effects=(0.2,), missing=0.15), lost="refused"), "undecided",
-            id="15 % refused"
+            Plan(World(100, effects=(0.2,), missing=0.15), lost="refused"), "undecided",
+            id="15 % of answers refused"
         ),
     ],
 )  # fmt: skip
@@ -91,7 +87,7 @@ def test_a_gain_of_a_few_papers_is_not_taken_for_real(tmp_path: Path, static_fol
 def test_the_best_of_several_candidates_is_corrected_for_them(
     tmp_path: Path, static_folder: Path
 ) -> None:
-    plan = Plan(World(160, effects=(0.2, 0.0, 0.0)))
+    plan = Plan(World(100, effects=(0.2, 0.0, 0.0)))
     analysis = read(plant(tmp_path, plan, static_folder))
     found = decisions(analysis)
     assert found.pop("hybrid_1") == "promote"
