@@ -50,7 +50,7 @@ def _experiments(table: Table) -> Block:
     ]  # fmt: skip
     size = f", {table.size}" if table.size else ""
     return Block(f"Series {table.series}{size}",
-                 ("experiment", "model", "state", "answers", "of them", "stale"), rows)  # fmt: skip
+                 ("experiment", "model", "state", "asked", "answers", "stale"), rows)  # fmt: skip
 
 
 def _name(table: Table, line: Line) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loragraft.artifact.progress import Progress, Silent
 from loragraft.dataset.records import TaskRecord
 from loragraft.engine.batch.protocol import Load
-from loragraft.errors import LockedError
+from loragraft.errors import InputError, LockedError
 from loragraft.experiment.arm_run import ArmJob
 from loragraft.experiment.config import SeriesConfig
 from loragraft.experiment.questions import QuestionFile, Questions
@@ -56,12 +57,14 @@ class MeasuredSeries:
         file: Its questions.
         arms: By experiment, in the configuration's order; one that was not run is left out.
         infos: Their metrics, by name, in the order of tables.
+        unreadable: Experiments whose files cannot be read, and why.
     """
 
     config: SeriesConfig
     file: QuestionFile
     arms: Mapping[str, Measured]
     infos: Mapping[str, MetricInfo]
+    unreadable: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def baseline(self) -> str:
@@ -85,20 +88,36 @@ def measure_series(
         progress: Who hears of what is measured.
 
     Raises:
-        InputError: If the questions cannot be read.
+        InputError: If the questions cannot be read; one experiment's files keep nobody waiting.
         LoragraftError: What a metric cannot do without.
     """
     progress = progress or Silent()
     file = QuestionFile(config)
     arms: dict[str, Measured] = {}
     infos: dict[str, MetricInfo] = {}
+    unreadable: dict[str, str] = {}
     for name, experiment in config.experiments.items():
         questions = file.of(experiment.task)
         job = ArmJob(config, name, questions, lambda: shared, progress, tools=lambda: tools)
-        if read_run(job.folder) is not None:
-            _measure(job, progress)
-            arms[name] = _read(job, infos)
-    return MeasuredSeries(config, file, arms, infos)
+        try:
+            if read_run(job.folder) is not None:
+                _measure(job, progress)
+                arms[name] = _read(job, infos)
+        except InputError as error:
+            if _readable(job.folder):
+                raise
+            unreadable[name] = str(error)
+    return MeasuredSeries(config, file, arms, infos, unreadable)
+
+
+def _readable(folder: Path) -> bool:
+    """Whether a run's files can be read: if not, the other experiments are still told of."""
+    try:
+        read_run(folder)
+        read_samples(folder)
+        return all(True for _ in read_scores(folder))
+    except InputError:
+        return False
 
 
 def _measure(job: ArmJob, progress: Progress) -> None:

@@ -14,7 +14,7 @@ from loragraft.experiment.questions import QuestionFile
 from loragraft.experiment.records import NOT_APPLICABLE
 from loragraft.experiment.status import arm_status
 from loragraft.experiment.store import Key
-from loragraft.experiment.table import Cell, Line, Pair, Row, Table, cell_of, pair_of
+from loragraft.experiment.table import NO_ANSWERS, Cell, Line, Pair, Row, Table, cell_of, pair_of
 
 if TYPE_CHECKING:
     from loragraft.experiment.arms.opening import Shared
@@ -83,7 +83,8 @@ def _cell(metric: str, measured: Measured | None) -> Cell | None:
         one = measured.aggregates[metric]
         return Cell(one.value, one.count, one.of, one.reason, {}, None, one.detail)
     if metric not in measured.scores:
-        return Cell(None, 0, len(measured.samples), NOT_APPLICABLE)
+        reason = NOT_APPLICABLE if measured.samples else NO_ANSWERS
+        return Cell(None, 0, len(measured.samples), reason)
     return cell_of(measured.scores[metric])
 
 

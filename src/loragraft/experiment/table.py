@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from loragraft.experiment.metrics.protocol import MetricInfo
 
 NOT_RUN = "not run"
-MISSING_ROW = "missing"
+NO_ANSWERS = "no answers yet"
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ def _runs(analysis: Analysis) -> Block:
          ", ".join(f"{count} {status}" for status, count in one["counts"].items())]
         for name, one in analysis.experiments.items()
     ]  # fmt: skip
-    return Block("Runs", ("experiment", "model", "state", "answers", "of them"), rows)
+    return Block("Runs", ("experiment", "model", "state", "asked", "answers"), rows)
 
 
 def _conditions(verdict: Verdict) -> Block:

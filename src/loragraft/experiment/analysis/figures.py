@@ -20,6 +20,7 @@ from loragraft.experiment.measured import Measured
 from loragraft.experiment.records import NOT_APPLICABLE, Score
 from loragraft.experiment.statistics.interval import mean_interval, one_sided
 from loragraft.experiment.statistics.sample import values_of
+from loragraft.experiment.table import NO_ANSWERS
 
 if TYPE_CHECKING:
     from loragraft.experiment.metrics.aggregate import Aggregate
@@ -57,7 +58,8 @@ def _figure(name: str, measured: Measured, info: MetricInfo) -> Figure:
     if info.name in measured.aggregates and info.name not in measured.barred:
         return _together(name, measured.aggregates[info.name])
     if info.name in measured.barred or info.name not in measured.scores:
-        return _none(name, info, asked, NOT_APPLICABLE)
+        silent = not measured.samples and info.name not in measured.barred
+        return _none(name, info, asked, NO_ANSWERS if silent else NOT_APPLICABLE)
     missing = missing_of(measured, measured.scores[info.name])
     return _mean(name, measured, info, values_by_question(measured, info.name), missing)
 

@@ -16,6 +16,8 @@ def warnings_of(series: MeasuredSeries, table: Table, controls: Sequence[Control
     """Yield sentences: unfinished and stale runs, missing answers, metrics that fail."""
     for line in table.lines:
         yield from _of_line(line)
+    for name, error in series.unreadable.items():
+        yield f"{name} is left out: {error}"
     for name, reason in table.refused.items():
         yield f"{name} is not compared with {table.baseline}: {reason}."
     if series.arms and table.baseline not in series.arms:
