@@ -11,6 +11,10 @@ SMALLEST_P = 1e-3
 """Below, a reader needs no digits."""
 
 
+NONE = "\u2013"
+"""Stands where no value is to be had."""
+
+
 @dataclass(frozen=True)
 class Scale:
     """How a unit is shown.
@@ -48,7 +52,7 @@ def scale_of(unit: str) -> Scale:
 def bare(value: float | None, unit: str) -> str:
     """Spell a value without its unit: ``61.2`` for a share of 0.612; a dash for none."""
     if value is None or not math.isfinite(value):
-        return "–"  # noqa: RUF001 - a dash is meant
+        return NONE
     scale = scale_of(unit)
     scaled = value * scale.factor
     text = number(scaled) if scale.decimals is None else f"{scaled:,.{scale.decimals}f}"
@@ -57,7 +61,8 @@ def bare(value: float | None, unit: str) -> str:
 
 def spelled(value: float | None, unit: str) -> str:
     """Spell a value: ``61.2 %``."""
-    return f"{bare(value, unit)} {scale_of(unit).unit}".rstrip()
+    text = bare(value, unit)
+    return text if text == NONE else f"{text} {scale_of(unit).unit}".rstrip()
 
 
 def signed(value: float | None, unit: str) -> str:
@@ -68,7 +73,8 @@ def signed(value: float | None, unit: str) -> str:
 
 def difference(value: float | None, unit: str) -> str:
     """Spell a difference of two values: ``+8.4 points`` for shares."""
-    return f"{signed(value, unit)} {scale_of(unit).gap}".rstrip()
+    text = signed(value, unit)
+    return text if text == NONE else f"{text} {scale_of(unit).gap}".rstrip()
 
 
 def p_value(p: float) -> str:
