@@ -16,6 +16,7 @@ import hypothesis
 import pytest
 
 from tests.support import sources
+from tests.support.grouping import group_by_module
 from tests.support.shared import build_once
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the slow tests, so that no worker is left alone with one at the end."""
+    group_by_module(items)
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
