@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from loragraft.experiment.analysis.model import Figure
+from loragraft.experiment.analysis.together import Bounds, together_intervals
 from loragraft.experiment.analysis.values import (
     Given,
     Points,
@@ -23,7 +24,6 @@ from loragraft.experiment.statistics.sample import values_of
 from loragraft.experiment.table import NO_ANSWERS
 
 if TYPE_CHECKING:
-    from loragraft.experiment.metrics.aggregate import Aggregate
     from loragraft.experiment.metrics.protocol import MetricInfo
 
 NOT_ANSWERED = "not answered"
@@ -45,18 +45,21 @@ def figures_of(
         infos: The metrics, in the order of tables.
         given: Values that pairs have.
     """
+    together = {name: together_intervals(measured) for name, measured in arms.items()}
     for info in infos.values():
         for name, measured in arms.items():
             if (info.name, name) in given:
                 yield _mean(name, measured, info, given[info.name, name][0], {})
             else:
-                yield _figure(name, measured, info)
+                yield _figure(name, measured, info, together[name])
 
 
-def _figure(name: str, measured: Measured, info: MetricInfo) -> Figure:
+def _figure(
+    name: str, measured: Measured, info: MetricInfo, together: Mapping[str, Bounds]
+) -> Figure:
     asked = asked_of(measured)
     if info.name in measured.aggregates and info.name not in measured.barred:
-        return _together(name, measured.aggregates[info.name])
+        return _together(name, measured, info.name, together.get(info.name))
     if info.name in measured.barred or info.name not in measured.scores:
         silent = not measured.samples and info.name not in measured.barred
         return _none(name, info, asked, NO_ANSWERS if silent else NOT_APPLICABLE)
@@ -95,9 +98,11 @@ def _none(
     return Figure(name, info.name, None, None, None, None, 0, asked, 0, missing or {}, reason)
 
 
-def _together(name: str, one: Aggregate) -> Figure:
-    """Return what is measured of all samples together: it is no mean, and has no interval."""
-    return Figure(name, one.info.name, one.value, None, None, None, one.count, one.of, 0,
+def _together(name: str, measured: Measured, metric: str, bounds: Bounds | None) -> Figure:
+    """Return what is measured of all samples together, and is no mean."""
+    one = measured.aggregates[metric]
+    interval, lower, upper = bounds or (None, None, None)
+    return Figure(name, metric, one.value, interval, lower, upper, one.count, one.of, 0,
                   reason=one.reason)  # fmt: skip
 
 
