@@ -79,7 +79,7 @@ class Amount:
         ours, theirs = self.quantity, other.quantity
         if ours is None or theirs is None or self.same(other):
             return False
-        if _is_year(ours) != _is_year(theirs):
+        if is_year(ours) != is_year(theirs):
             return False
         if ours.unit is None and theirs.unit is None:
             return ours.noun == theirs.noun or not (ours.noun and theirs.noun)
@@ -91,7 +91,7 @@ def _bare(quantity: Quantity) -> bool:
     return quantity.unit is None and not quantity.noun
 
 
-def _is_year(quantity: Quantity) -> bool:
+def is_year(quantity: Quantity) -> bool:
     """Whether it looks like a year: a bare number of four digits."""
     whole = quantity.value.denominator == 1 and YEARS[0] <= quantity.value < YEARS[1]
     return _bare(quantity) and whole and quantity.low.stop - quantity.low.start == len("2026")

@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Callable, Sequence
 
 from loragraft.experiment.metrics.grounding.amounts import Amount
+from loragraft.experiment.metrics.grounding.arithmetic import EACH, follows
 from loragraft.experiment.metrics.grounding.lexicon import (
     CAREFUL,
     CAUSES,
@@ -17,6 +18,7 @@ from loragraft.experiment.metrics.grounding.lexicon import (
     HEDGES,
     NEGATORS,
     OPPOSITES,
+    ORDINALS,
     TOGETHER,
     UNIVERSAL,
 )
@@ -42,6 +44,8 @@ def check_numbers(pair: Pair) -> str | None:
     """Every number of the claim stands in the passage, with its unit."""
     for wanted, found in zip(pair.claimed, pair.found, strict=True):
         if found or _both_ends(wanted, pair.given):
+            continue
+        if follows(wanted, pair.given, severally=bool(pair.passage.plain & EACH)):
             continue
         other = next((one for one in pair.given if wanted.like(one)), None)
         if other is not None:
@@ -126,15 +130,40 @@ def check_scope(pair: Pair) -> str | None:
 
 
 def _universal(reading: Reading) -> list[str]:
-    """Return words such as "all", but not of "not all" and "at all"."""
-    texts = ["", *(word.text for word in reading.words)]
-    return [text for before, text in itertools.pairwise(texts)
-            if text in UNIVERSAL and before not in NEGATORS and before != "at"]  # fmt: skip
+    """Return words such as "all", but not of "not all", "at all", "in all," and "all 12"."""
+    texts = ["", *(word.text for word in reading.words), ""]
+    return [text for before, text, after in zip(texts, texts[1:], texts[2:], strict=False)
+            if text in UNIVERSAL and before not in NEGATORS
+            and not (text == "all" and _sums_up(before, after))]  # fmt: skip
+
+
+def _sums_up(before: str, after: str) -> bool:
+    """Whether "all" between two words says how many there are, and not that all are so."""
+    return before == "at" or (before == "in" and after != "of") or after[:1].isdecimal()
+
+
+def check_ordinals(pair: Pair) -> str | None:
+    """The second act of a claim is no first act in the passage."""
+    theirs = _ordinals(pair.passage)
+    for noun, own in _ordinals(pair.claim).items():
+        others = theirs.get(noun)
+        if others and not own & others:
+            return f"{min(own)}, where the passage says {min(others)}"
+    return None
+
+
+def _ordinals(reading: Reading) -> dict[str, set[str]]:
+    """Return what is counted, by its stem, and which of them is meant."""
+    found: dict[str, set[str]] = {}
+    for before, word in itertools.pairwise(reading.words):
+        if before.text in ORDINALS and word.content and before.sentence == word.sentence:
+            found.setdefault(word.stem, set()).add(before.text)
+    return found
 
 
 CHECKS: tuple[Check, ...] = (
     check_numbers, check_names, check_opposites, check_negation, check_certainty, check_cause,
-    check_scope, check_order, check_binding, check_replaced,
+    check_scope, check_ordinals, check_order, check_binding, check_replaced,
 )  # fmt: skip
 
 

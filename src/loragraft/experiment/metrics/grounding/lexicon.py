@@ -67,7 +67,8 @@ NEGATORS = frozenset(_NEGATORS.split())
 _HEDGES = """
     may might could possibly perhaps probably likely presumably apparently seem seems suggest
     suggests suggested believe believes believed expect expects expected assume assumes
-    assumed think thinks estimate estimates hope hopes unclear uncertain unknown whether
+    assumed suspect suspects suspected allegedly reportedly supposedly claim claims claimed argue
+    argues argued think thinks estimate estimates hope hopes unclear uncertain unknown whether
     possible significant vielleicht möglicherweise könnte könnten vermutlich wohl soll
     peut-être pourrait pourraient probablement semble
 """
@@ -81,8 +82,8 @@ CAREFUL = HEDGES | frozenset(_PERMITS.split())
 """What makes a claim careful enough for an uncertain passage."""
 
 _UNIVERSAL = """
-    all every always never none everyone everybody everything only entire whole alle jeder
-    jede immer nur tous toutes toujours
+    all every always never none everyone everybody everything everywhere only entire whole alle
+    jeder jede immer nur tous toutes toujours
 """
 UNIVERSAL = frozenset(_UNIVERSAL.split())
 """What makes a statement hold without exception."""
@@ -94,6 +95,24 @@ _CAUSES = """
 CAUSES = frozenset(_CAUSES.split())
 TOGETHER = ("associat", "correlat", "observational", "linked", "related", "reported", "coincid")
 """Beginnings of words that say that two things go together, and not that one makes the other."""
+
+_ORDINALS = """
+    first second third fourth fifth sixth seventh eighth ninth tenth
+"""
+ORDINALS = frozenset(_ORDINALS.split())
+
+_IRREGULAR = """
+    begin/began/begun build/built bring/brought buy/bought catch/caught choose/chose/chosen
+    draw/drew/drawn drive/drove/driven eat/ate/eaten fall/fell/fallen feel/felt fight/fought
+    fly/flew/flown forbid/forbade/forbidden freeze/froze/frozen grow/grew/grown hear/heard
+    hide/hid/hidden know/knew/known lose/lost/losing mean/meant meet/met pay/paid ride/rode/ridden
+    rise/rose/risen run/ran sell/sold send/sent shrink/shrank/shrunk sing/sang/sung
+    sink/sank/sunk speak/spoke/spoken spend/spent steal/stole/stolen strike/struck swim/swam/swum
+    teach/taught tear/tore/torn throw/threw/thrown wear/wore/worn weep/wept win/won
+    write/wrote/written burn/burnt sow/sown child/children foot/feet tooth/teeth mouse/mice
+"""
+IRREGULAR = {form: forms.split("/")[0] for forms in _IRREGULAR.split() for form in forms.split("/")}
+"""Forms of a word that share no stem, and the one that stands for all."""
 
 _ARTICLES = """
     the a an its their his her der die das dem den le la les un une

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from loragraft.embedding.protocol import Embedder
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the same claim and passage may get another judgement."""
 SUPPORTED = 0.35
 """Least overlap of words and meaning: the least of the steps of 0.05 at which at most one of a

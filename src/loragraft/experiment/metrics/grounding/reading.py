@@ -8,7 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-from loragraft.experiment.metrics.grounding.lexicon import FUNCTION_WORDS, NEGATORS, SOFT_WORDS
+from loragraft.experiment.metrics.grounding.lexicon import (
+    FUNCTION_WORDS,
+    IRREGULAR,
+    NEGATORS,
+    SOFT_WORDS,
+)
 from loragraft.rag.chunking.sentences import sentence_starts
 
 MOST_CHARACTERS = 20_000
@@ -37,6 +42,7 @@ def stem(word: str) -> str:
     word = word.replace("’", "'").removesuffix("'s")  # noqa: RUF001
     if not word.isalpha():
         return word
+    word = IRREGULAR.get(word, word)
     for suffix in _SUFFIXES:
         if word.endswith(suffix) and len(word) - len(suffix) >= 3:
             word = word[: -len(suffix)]
