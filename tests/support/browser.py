@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+PATIENCE = 600_000
+"""Milliseconds: what takes long on a busy machine is no failure."""
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -31,7 +33,7 @@ def chromium(path: str) -> Iterator[Browser]:
 
     bare = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=bare)
+        browser = playwright.chromium.launch(executable_path=path, args=bare, timeout=PATIENCE)
         try:
             yield browser
         finally:
@@ -73,6 +75,7 @@ def opened(
     """
     scheme = "dark" if dark else "light"
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page.set_default_timeout(PATIENCE)
     seen, address = Seen(), path.as_uri()
     page.on("console", lambda m: m.type in ("error", "warning") and seen.complaints.append(m.text))
     page.on("pageerror", lambda error: seen.complaints.append(str(error)))

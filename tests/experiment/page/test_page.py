@@ -118,6 +118,17 @@ def test_an_analysis_of_nothing_has_a_page() -> None:
     assert "sample-table" not in found.ids
 
 
+def test_runs_are_told_with_what_became_of_their_answers(small: Made, page: str) -> None:
+    assert "20 of 20" in Reader(page).text
+    assert "19 ok, 1 timeout" in Reader(page).text
+    lines = {HYBRID: {"state": "interrupted", "stale": ["index", "model"],
+                      "message": "Run it again", "counts": {"ok": 3, "parse_error": 1}, "total": 20}}  # fmt: skip
+    analysis = dataclasses.replace(small.analysis, experiments=lines)
+    text = Reader(render(analysis, small.browsable)).text
+    for words in ("4 of 20", "3 ok, 1 parse error", "changed since: index, model", "Run it again"):
+        assert words in text
+
+
 def test_refusals_name_their_reason(small: Made) -> None:
     analysis = dataclasses.replace(small.analysis, refused={TUNED: "it has another index"})
     assert "Not compared: it has another index" in Reader(render(analysis, small.browsable)).text
