@@ -85,6 +85,11 @@ def ids(page: Page) -> list[str]:
     return found
 
 
+def until(page: Page, what: str, value: object) -> None:
+    """Wait until an expression has a value: a browser tells of what was closed a moment later."""
+    page.wait_for_function(f"value => ({what}) === value", arg=value)
+
+
 def found_text(page: Page) -> str:
     return page.locator("#found").inner_text()
 
@@ -160,6 +165,7 @@ def test_a_fabricated_citation_leads_nowhere_and_says_so(large: tuple[Page, Seen
     assert cite.inner_text().startswith("[P9]")
     assert "no such passage" in (cite.text_content() or "")
     page.keyboard.press("Escape")
+    until(page, "location.hash", "#samples")
     assert seen.clean, seen
 
 
@@ -173,9 +179,8 @@ def test_the_keyboard_is_enough(browser: Browser, few: Shown) -> None:
         assert title.inner_text() == few.questions[1].question
         assert page.locator("#sample-place").inner_text() == "2 of 20"
         page.keyboard.press("Escape")
-        assert not page.locator("#sample").is_visible()
-        focused = page.evaluate("document.activeElement.textContent")
-        assert focused == few.questions[1].question
+        page.locator("#sample").wait_for(state="hidden")
+        until(page, "document.activeElement.textContent", few.questions[1].question)
         assert seen.clean, seen
 
 
@@ -192,7 +197,8 @@ def test_an_address_names_a_sample(
     assert page.locator("#sample h2").inner_text() == question.question
     assert page.locator("#sample-place").inner_text() == "4,322 of 5,000"
     page.locator("#sample-close").click()
-    assert page.locator("#page-now").inner_text() == f"page {4321 // PAGE + 1} of 200"
+    until(page, "location.hash", "#samples")
+    until(page, "document.querySelector('#page-now').innerText", f"page {4321 // PAGE + 1} of 200")
     assert seen.clean, seen
 
 
@@ -326,7 +332,8 @@ def test_paper_shows_what_is_folded_and_the_page_folds_it_again(
     with opened(browser, few.path) as (page, seen):
         folded = page.locator("details:not([open])").count()
         page.pdf(path=tmp_path / "page.pdf", format="A4")
-        assert page.locator("details:not([open])").count() == folded > 0
+        assert folded > 0
+        until(page, "document.querySelectorAll('details:not([open])').length", folded)
         assert seen.clean, seen
     pages = [" ".join(one.extract_text().split()) for one in PdfReader(tmp_path / "page.pdf").pages]
     assert "Undecided" in pages[0]
@@ -355,6 +362,7 @@ def test_hostile_texts_stay_texts(browser: Browser, evil: Shown) -> None:
             if (cite := page.locator("#sample button.cite")).count():
                 cite.first.click()
             page.keyboard.press("Escape")
+            until(page, "location.hash", "#samples")
         page.locator(".weak a").first.click()
         assert 0 < page.locator(ROWS).count() < 20
         assert page.evaluate("window.broken === undefined && !document.querySelector('img')")

@@ -121,8 +121,8 @@ def test_an_analysis_of_nothing_has_a_page() -> None:
 def test_runs_are_told_with_what_became_of_their_answers(small: Made, page: str) -> None:
     assert "20 of 20" in Reader(page).text
     assert "19 ok, 1 timeout" in Reader(page).text
-    lines = {HYBRID: {"state": "interrupted", "stale": ["index", "model"],
-                      "message": "Run it again", "counts": {"ok": 3, "parse_error": 1}, "total": 20}}  # fmt: skip
+    about = {"state": "interrupted", "stale": ["index", "model"], "message": "Run it again"}
+    lines = {HYBRID: {**about, "counts": {"ok": 3, "parse_error": 1}, "total": 20}}
     analysis = dataclasses.replace(small.analysis, experiments=lines)
     text = Reader(render(analysis, small.browsable)).text
     for words in ("4 of 20", "3 ok, 1 parse error", "changed since: index, model", "Run it again"):
