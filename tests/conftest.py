@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -50,7 +51,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Remove the temporary folder."""
+    """Remove the temporary folder; close what llama-cpp-python leaves open, or Python says so."""
+    library = sys.modules.get("llama_cpp._utils")
+    for file in (library.outnull_file, library.errnull_file) if library else ():
+        file.close()
     if _HOME in config.stash:
         shutil.rmtree(config.stash[_HOME], ignore_errors=True)
 
