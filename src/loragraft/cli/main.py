@@ -89,7 +89,7 @@ class LazyGroup(click.Group):
             click.echo(f"Error: {clean(str(error))}", err=True)
             sys.exit(error.exit_code)
         except (KeyboardInterrupt, click.Abort):
-            click.echo("\nInterrupted; nothing unfinished was published.", err=True)
+            click.echo("\nInterrupted: nothing half-made stands under its name.", err=True)
             sys.exit(INTERRUPTED)
         except BrokenPipeError:
             sys.stderr.close()
