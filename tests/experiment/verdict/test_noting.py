@@ -166,9 +166,9 @@ def test_what_cannot_be_edited_is_left_alone(tmp_path: Path, text: str) -> None:
     assert os.listdir(tmp_path) == ["default.yaml"]
 
 
-def test_a_path_that_is_no_text_is_not_written(path: Path) -> None:
+def test_a_name_that_is_no_text_is_not_written(path: Path) -> None:
     with pytest.raises(InputError, match="Nothing was written"):
-        note_promotion(path, entry(model="../\udc80"))
+        note_promotion(path, entry(experiment="\udc80"))
     assert path.read_bytes() == SHIPPED
 
 
