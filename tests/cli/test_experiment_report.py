@@ -77,6 +77,15 @@ def test_a_report_goes_where_it_is_asked_to(series: Path, tmp_path: Path) -> Non
     assert "cannot be written" in refused.stderr
 
 
+def test_fewer_questions_than_were_asked_are_all_that_counts(series: Path, tmp_path: Path) -> None:
+    shown = invoke("report", series / "series.yaml", "--limit", "5", "-o", tmp_path, "--json")
+    assert shown.exit_code == 0, shown.output
+    values = report_of(tmp_path)
+    found = {(one["count"], one["of"]) for one in values["figures"] if one["value"] is not None}
+    assert found == {(5, 5)}
+    assert {one["questions"] for one in values["slices"]} <= set(range(1, 6))
+
+
 def test_before_any_run_there_is_no_page(tmp_path: Path, static_folder: Path) -> None:
     path = embedding_series(tmp_path, static_folder, 3)
     shown = invoke("report", path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from loragraft.experiment.questions import QuestionFile, Questions
 from loragraft.experiment.records import Sample, Score
 from loragraft.experiment.run_info import RunInfo, read_run
 from loragraft.experiment.scoring import read_scores, score_arm
-from loragraft.experiment.store import read_samples
+from loragraft.experiment.store import Key, read_samples
 
 if TYPE_CHECKING:
     from loragraft.experiment.arms.opening import Shared
@@ -143,7 +143,7 @@ def _read(job: ArmJob, infos: dict[str, MetricInfo]) -> Measured:
     of_each = [info for one in metrics_for(config.metrics, task, context) for info in one.infos]
     samples = list(_samples(job, info))
     records = {record.id: record for record in job.questions.records}
-    scores = _scores(job)
+    scores = _scores(job, {sample.key for sample in samples})
     sanity = "sanity" in config.metrics.groups
     of_all = aggregates(task, samples, records, threshold=threshold_of(samples), load=_load(info),
                         sanity=sanity)  # fmt: skip
@@ -154,10 +154,12 @@ def _read(job: ArmJob, infos: dict[str, MetricInfo]) -> Measured:
                     {one.name: one for one in barred}, records)  # fmt: skip
 
 
-def _scores(job: ArmJob) -> dict[str, list[Score]]:
+def _scores(job: ArmJob, asked: Set[Key]) -> dict[str, list[Score]]:
+    """Return the scores of the samples that count: a run may hold those of other questions."""
     scores: dict[str, list[Score]] = {}
     for score in read_scores(job.folder):
-        scores.setdefault(score.metric, []).append(score)
+        if (score.question_id, score.repeat) in asked:
+            scores.setdefault(score.metric, []).append(score)
     return scores
 
 
