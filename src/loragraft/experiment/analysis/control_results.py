@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from loragraft.experiment.analysis.model import Control
+from loragraft.experiment.analysis.numbers import spelled
 from loragraft.experiment.table import number
 
 SHUFFLED = "shuffled passages"
@@ -124,10 +125,10 @@ def of_constant(
     gain = {name: sign * (real[name] - known[name]) for name in both}
     sure = _sure(gain, papers, -1.0)
     passed = True if sure.lower > 0 else False if sure.upper < 0 else None
-    spelled = number if lower else _share
+    spell = number if lower else _share
     said = (
-        f"{experiment} has {spelled(actual)} {metric.replace('_', ' ')}, always answering "
-        f"{_quoted(answer)} has {spelled(value)} ({_questions(len(both), len(real))}): "
+        f"{experiment} has {spell(actual)} {metric.replace('_', ' ')}, always answering "
+        f"{_quoted(answer)} has {spell(value)} ({_questions(len(both), len(real))}): "
         f"{_CONSTANT[passed]}."
     )
     return Control(CONSTANT, experiment, metric, value, actual, len(both), passed, said)
@@ -164,7 +165,7 @@ def _quoted(answer: str) -> str:
 
 
 def _share(value: float) -> str:
-    return f"{value:.1%}".replace("%", " %")
+    return spelled(value, "share")
 
 
 def _questions(count: int, of: int) -> str:
