@@ -261,6 +261,15 @@ def test_a_spoilt_file_counts_for_nothing_and_is_written_anew(tmp_path: Path, te
     assert json.loads((tmp_path / NAME).read_text(encoding="utf-8"))["schema_version"] == 1
 
 
+def test_a_folder_that_cannot_be_written_keeps_nothing(tmp_path: Path) -> None:
+    (tmp_path / NAME).mkdir()  # in the file's place, for root may write everywhere
+    cache = ControlCache(tmp_path)
+    cache.keep("n", "k", {"m": {"q": 0.5}})
+    cache.save()
+    assert [one.name for one in tmp_path.iterdir()] == [NAME]
+    assert ControlCache(tmp_path).find("n", "k") is None
+
+
 def test_a_support_test_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
     config = series(tmp_path)
     arm = measured([GroundingMetric(OverlapSupport())])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +45,15 @@ class ControlCache:
         self._changed = True
 
     def save(self) -> None:
-        """Write what is new; nothing is written where nothing is, or where there is no folder.
+        """Write what is new, where there is a folder that can be written.
 
         Raises:
             OutOfSpaceError: The disk is full.
         """
         if self._changed and self._path.parent.is_dir():
             text = json.dumps({"schema_version": 1, "entries": self._entries}, allow_nan=False)
-            write_atomically(self._path, text.encode("ascii"))
+            with suppress(OSError):  # a folder that is only to be read: it is computed again
+                write_atomically(self._path, text.encode("ascii"))
             self._changed = False
 
 
