@@ -107,7 +107,12 @@ def test_a_dry_run_asks_and_writes_nothing(tmp_path: Path) -> None:
     plan = told["experiments"][0]
     assert (plan["waiting"], plan["most_tokens"], plan["cost"]) == (5, 80, None)
     assert plan["prompt_tokens"] > 5
+    assert told["power"] is None  # nobody retrieves: nothing is promoted
     assert not (tmp_path / "outputs").exists()
+    rule = ["--set", "promotion.grounding=null"]
+    shown = CliRunner().invoke(main, ["experiment", "run", str(path), "--dry-run", *rule])
+    assert "5 questions of one paper can show no difference at all" in shown.stdout
+    assert shown.stdout.endswith("Nothing was asked.\n")
 
 
 def test_a_failed_experiment_gives_status_1_and_the_others_are_done(

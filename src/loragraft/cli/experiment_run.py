@@ -12,6 +12,7 @@ from loragraft.cli.paths import PATH
 if TYPE_CHECKING:
     from loragraft.experiment.config import SeriesConfig
     from loragraft.experiment.dry_run import ArmPlan
+    from loragraft.experiment.foresight import Foresight
     from loragraft.experiment.run import RunRequest, SeriesOutcome
 
 FAILED = 1
@@ -63,12 +64,15 @@ def run(
     with watched(lambda: "Every answer that was given is kept") as progress:
         if dry_run:
             from loragraft.experiment.dry_run import plan_series
+            from loragraft.experiment.foresight import foresee
+            from loragraft.experiment.run import configured
 
             plans = plan_series(series, request, progress)
+            foresight = foresee(configured(series, request))
         else:
             outcome = run_series(series, request, progress)
     if dry_run:
-        _show_plans(series, plans, as_json=as_json)
+        _show_plans(series, plans, foresight, as_json=as_json)
         return
     _show(outcome, request, as_json=as_json)
     if outcome.failed:
@@ -115,13 +119,18 @@ def _counts(counts: Any) -> str:  # noqa: ANN401
     return ", ".join(f"{count} {status}" for status, count in counts.items())
 
 
-def _show_plans(config: SeriesConfig, plans: list[ArmPlan], *, as_json: bool) -> None:
+def _show_plans(
+    config: SeriesConfig, plans: list[ArmPlan], foresight: Foresight | None, *, as_json: bool
+) -> None:
     from dataclasses import asdict
 
+    from loragraft.chat.cleaning import clean
     from loragraft.cli.output import print_json, print_table, print_warnings
 
     if as_json:
-        print_json({"series": config.series, "experiments": [asdict(plan) for plan in plans]})
+        power = None if foresight is None else asdict(foresight)
+        experiments = [asdict(plan) for plan in plans]
+        print_json({"series": config.series, "experiments": experiments, "power": power})
         return
     print_table(f"Series {config.series}, dry run", _PLAN_COLUMNS, [_row(plan) for plan in plans])
     for plan in plans:
@@ -131,6 +140,8 @@ def _show_plans(config: SeriesConfig, plans: list[ArmPlan], *, as_json: bool) ->
         print_warnings([f"{plan.name}: {plan.left_out}"] if plan.left_out else [])
         print_warnings([f"{plan.name}: the time rests on {plan.rests_on}."]
                        if plan.rests_on else [])  # fmt: skip
+    for line in () if foresight is None else foresight.lines:
+        click.echo(clean(line))
     click.echo("Nothing was asked.")
 
 
