@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from loragraft.cli.main import main
 from loragraft.experiment.analysis.gather import analyse
 from loragraft.experiment.analysis.model import Analysis, Comparison
 from loragraft.experiment.arms.opening import Shared
@@ -69,7 +72,11 @@ def test_what_was_planted_is_what_is_measured(tmp_path: Path, static_folder: Pat
 def test_verdicts_of_planted_effects(
     plan: Plan, decision: str, tmp_path: Path, static_folder: Path
 ) -> None:
-    assert decisions(read(plant(tmp_path, plan, static_folder))) == {"hybrid_1": decision}
+    path = plant(tmp_path, plan, static_folder)
+    done = CliRunner().invoke(main, ["experiment", "promote", str(path), "--json"])
+    told = {one["experiment"]: one["decision"] for one in json.loads(done.stdout)["verdicts"]}
+    assert told == {BASELINE: "not a candidate", "hybrid_1": decision}
+    assert done.exit_code == {"promote": 0, "reject": 1, "undecided": 4}[decision]
 
 
 def test_a_gain_of_a_few_papers_is_not_taken_for_real(tmp_path: Path, static_folder: Path) -> None:
