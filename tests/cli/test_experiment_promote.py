@@ -146,6 +146,7 @@ def test_what_is_not_better_is_not_noted(
         (("--set", "seed=5"), 4, "stale: configuration changed since"),
         (("--set", "metrics.groups=[factuality]"), 4, "grounding"),
         (("--experiment", "nobody"), 2, "nobody is no experiment"),
+        (("--set", "promotion.metric=factualty"), 2, "did you mean factuality?"),
         (("--set", "promotion=null"), 2, "promotes nothing"),
         (("--default", "gone.yaml"), 2, "--default FILE"),
     ],

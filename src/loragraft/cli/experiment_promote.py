@@ -47,7 +47,7 @@ def promote(
     from loragraft.experiment.arms.opening import Shared
     from loragraft.experiment.config import load_series
     from loragraft.experiment.run import RunRequest, configured
-    from loragraft.experiment.verdict.promote import choose, default_file, named, note
+    from loragraft.experiment.verdict.promote import check_metric, choose, default_file, named, note
 
     if default is not None and not write:
         raise click.UsageError("--default says where --write notes a promotion: give both.")
@@ -59,6 +59,7 @@ def promote(
         Shared(series, on_note=progress.note) as shared,
     ):
         analysis = analyse(series, shared, progress)
+    check_metric(series, analysis)
     choice = choose(analysis.verdicts, wanted)
     noted = None
     if file is not None and choice.promoted is not None:

@@ -8,7 +8,13 @@ from loragraft.experiment.analysis.compared import Gating
 from loragraft.experiment.analysis.model import Comparison, Control, Figure, Verdict
 from loragraft.experiment.measured import MeasuredSeries
 from loragraft.experiment.table import Table
-from loragraft.experiment.verdict.candidates import Context, LeakCheck, candidates, standings
+from loragraft.experiment.verdict.candidates import (
+    Context,
+    LeakCheck,
+    broken,
+    candidates,
+    standings,
+)
 from loragraft.experiment.verdict.decide import decide
 
 
@@ -49,6 +55,6 @@ def verdicts_of(
         "lower" if info is not None and info.better == "lower" else "higher",
         "share" if info is None else info.unit,
         leaks,
-        {(one.experiment, one.metric): one.sentence for one in controls if one.passed is False},
+        broken(controls),
     )
     return decide(rule, comparisons, figures, context)

@@ -119,7 +119,9 @@ def unmeasured(rule: PromotionConfig, context: Context) -> Asked:
     """Tell that there is nothing to compare."""
     return Asked(Condition(
         GAIN, "open", f"no question has {rule.metric} of both",
-        wanted_gain(rule, context), f"Measure {rule.metric}: {context.run}",
+        wanted_gain(rule, context),
+        f"Measure {rule.metric}, or name a metric that single questions have (promotion.metric): "
+        f"{context.run}",
     ))  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +91,23 @@ def named(config: SeriesConfig, experiment: str | None) -> str | None:
             f"{', '.join(config.experiments)}."
         )
     return found
+
+
+def check_metric(config: SeriesConfig, analysis: Analysis) -> None:
+    """Refuse a rule on a metric that the series does not measure, such as a misspelt one.
+
+    Raises:
+        InputError: Naming those that it does; a series without any run measures nothing yet.
+    """
+    rule = config.promotion
+    if rule is None or not analysis.metrics or rule.metric in analysis.metrics:
+        return
+    near = difflib.get_close_matches(rule.metric, analysis.metrics, 1)
+    guess = f"; did you mean {near[0]}?" if near else "."
+    raise InputError(
+        f"promotion.metric is {rule.metric}, which the series does not measure{guess} It measures "
+        f"{', '.join(analysis.metrics)} (metrics.groups)."
+    )
 
 
 def default_file(config: Path, given: Path | None = None) -> Path:
