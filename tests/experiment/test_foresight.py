@@ -79,3 +79,5 @@ def test_nothing_is_said_where_nothing_is_promoted_or_known(
     assert (told.smallest, told.needed) == (None, None)
     assert told.lines[0].startswith("Nothing is known yet of how token_f1 varies")
     assert foresee(config.model_copy(update={"promotion": None})) is None
+    (tmp_path / "questions.jsonl").write_text("")
+    assert foresee(config) is None

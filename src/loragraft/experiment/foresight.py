@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from loragraft.errors import MissingExtraError
+from loragraft.errors import InputError, MissingExtraError
 from loragraft.experiment.analysis.numbers import difference
+from loragraft.experiment.analysis.values import LARGEST
 from loragraft.experiment.arm_run import folder_of
 from loragraft.experiment.config import SeriesConfig
 from loragraft.experiment.questions import QuestionFile
@@ -30,7 +30,9 @@ CORRELATION = 0.1
 """Of questions of one paper, assumed: differences resemble each other less than answers do."""
 ENOUGH = 20
 """Questions from which on what was answered tells more than an assumption."""
-_SHARES = frozenset({"factuality", "judge_points"})
+FACTUALITY = "factuality"
+"""Of right and wrong alone it can be assumed how often experiments disagree."""
+_SHARES = frozenset({FACTUALITY, "judge_points"})
 
 
 @dataclass(frozen=True)
@@ -71,15 +73,14 @@ class Foresight:
 
 
 def foresee(config: SeriesConfig) -> Foresight | None:
-    """Return what the questions of a series can show; None where nothing is promoted.
-
-    Raises:
-        InputError: If the questions cannot be read.
-    """
+    """Return what the questions of a series can show; None where nothing is promoted or asked."""
     rule, names = config.promotion, candidates(config)
     if rule is None or not names:
         return None
-    questions = QuestionFile(config).of(config.experiments[names[0]].task)
+    try:
+        questions = QuestionFile(config).of(config.experiments[names[0]].task)
+    except InputError:
+        return None  # each experiment's plan says why it has no questions
     papers = {record.id: record.paper_id for record in questions.records}
     counted = len({(p is None, name if p is None else p) for name, p in papers.items()})
     size = sum(number * number for number in _sizes(papers)) / len(questions)
@@ -90,7 +91,7 @@ def foresee(config: SeriesConfig) -> Foresight | None:
         deviation = float(widest.difference.values.std(ddof=1))
         design = design_effect(widest.difference)
         found = replace(found, discordance=None, deviation=deviation, design=design)
-    elif rule.metric not in _SHARES:
+    elif rule.metric != FACTUALITY:
         return replace(found, discordance=None, lines=(
             f"Nothing is known yet of how {rule.metric} varies: what {len(questions):,} questions "
             f"can show is told once {ENOUGH} are answered.",
@@ -131,7 +132,7 @@ def _values(
 ) -> dict[str, float]:
     scores = read_scores(folder_of(config, name))
     found = by_question(one for one in scores if one.metric == metric)
-    return {key: value for key, value in found.items() if key in papers and math.isfinite(value)}
+    return {key: value for key, value in found.items() if key in papers and abs(value) <= LARGEST}
 
 
 def _variance(pair: Paired) -> float:
