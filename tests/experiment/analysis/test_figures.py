@@ -16,6 +16,7 @@ from loragraft.experiment.measured import Measured
 from loragraft.experiment.statistics.interval import mean_interval
 from loragraft.experiment.statistics.sample import values_of
 from loragraft.experiment.verdict.judge_points import INFO as POINTS
+from loragraft.experiment.verdict.judge_points import PairPoints
 from tests.support.measured import FACTUALITY, INFOS, SECONDS, experiment
 
 OLD = experiment("old", {"factuality": [0, 1, 0, 0, 1, 0, 0, 0], "first_token_seconds": [1.0] * 8})
@@ -78,10 +79,11 @@ def test_only_what_a_promotion_rests_on_gates() -> None:
 
 
 def test_points_that_a_judge_gave_a_pair_are_compared() -> None:
-    given = {(POINTS.name, "new"): ({"q-000": 1.0, "q-002": 0.5}, {"q-000": 0.0, "q-002": 0.5})}
+    points = PairPoints({"q-000": 1.0, "q-002": 0.5}, {"q-000": 0.0, "q-002": 0.5}, asked=3)
+    given = {(POINTS.name, "new"): points}
     infos = {POINTS.name: POINTS}
     (one,) = comparisons_of(ARMS, infos, "old", given=given)
-    assert (one.difference, one.count, one.excluded) == (0.5, 2, 6)
+    assert (one.difference, one.count, one.excluded) == (0.5, 2, 1)
     figures = {one.experiment: one for one in figures_of(ARMS, infos, given)}
     assert figures["new"].value == 0.75
     assert figures["old"].reason == "not applicable"

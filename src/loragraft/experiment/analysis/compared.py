@@ -84,7 +84,10 @@ def _compared(
     if not mine.keys() & theirs.keys():
         return
     papers = {**papers_of(arms[names[1]]), **papers_of(arms[names[0]])}
-    pair = paired(mine, theirs, papers, asked=max(asked_of(arms[name]) for name in names))
+    asked = max(asked_of(arms[name]) for name in names)
+    if (info.name, names[0]) in given:  # a judge is not shown more questions than it is to decide
+        asked = given[info.name, names[0]].asked
+    pair = paired(mine, theirs, papers, asked=asked)
     low, high = range_of(info)
     gates = info.name == gating.metric and names[0] in gating.experiments
     yield compare_paired(

@@ -49,7 +49,7 @@ def figures_of(
     for info in infos.values():
         for name, measured in arms.items():
             if (info.name, name) in given:
-                yield _mean(name, measured, info, given[info.name, name][0], {})
+                yield _mean(name, measured, info, given[info.name, name].mine, {})
             else:
                 yield _figure(name, measured, info, together[name])
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from loragraft.experiment.measured import Measured
 from loragraft.experiment.table import by_question
+from loragraft.experiment.verdict.judge_points import PairPoints
 
 if TYPE_CHECKING:
     from loragraft.experiment.metrics.protocol import MetricInfo
@@ -23,9 +24,8 @@ _NEVER_NEGATIVE = frozenset(
 )  # fmt: skip
 Points: TypeAlias = Mapping[str, float]
 """Values by question."""
-Given: TypeAlias = Mapping[tuple[str, str], tuple[Points, Points]]
-"""Values of a pair that no experiment has alone, such as a judge's points: an experiment's and the
-baseline's, by metric and experiment."""
+Given: TypeAlias = Mapping[tuple[str, str], PairPoints]
+"""Values of a pair that no experiment has alone, a judge's points, by metric and experiment."""
 
 LARGEST = 1e100
 """Beyond it sums and squares leave what a number can hold; no metric of ours comes near."""
@@ -59,7 +59,8 @@ def pair_values(
         given: Values that pairs have.
     """
     if (metric, names[0]) in given:
-        return given[metric, names[0]]
+        points = given[metric, names[0]]
+        return points.mine, points.theirs
     if names[1] not in arms:
         return {}, {}
     return values_by_question(arms[names[0]], metric), values_by_question(arms[names[1]], metric)
