@@ -42,6 +42,8 @@ def promote(
     Answers that are not measured yet are measured first. Exit codes: 0 promoted, 1 rejected,
     blocked or no candidate, 4 undecided: so many questions cannot tell.
     """
+    from loragraft.chat.cleaning import clean
+    from loragraft.cli.output import print_warnings
     from loragraft.cli.progress import watched
     from loragraft.experiment.analysis.gather import analyse
     from loragraft.experiment.arms.opening import Shared
@@ -69,7 +71,15 @@ def promote(
     if as_json:
         _print_json(verdicts, promoted, noted, analysis.warnings)
     else:
-        _show(verdicts, promoted, noted, analysis.warnings, write=write)
+        print_warnings(analysis.warnings)
+        for verdict in verdicts:
+            _show_conditions(verdict, config)
+        for verdict in verdicts:
+            click.echo(clean(f"{verdict.decision}: {verdict.sentence}"))
+        if promoted is not None and len(verdicts) > 1:
+            click.echo(clean(f"Promoted: {promoted}"))
+        if write:
+            _show_noted(noted)
     sys.exit(choice.code)
 
 
@@ -81,31 +91,16 @@ def _print_json(
     print_json({"promoted": promoted, "verdicts": verdicts, "noted": noted, "warnings": warnings})
 
 
-def _show(
-    verdicts: list[Verdict],
-    promoted: str | None,
-    noted: Noted | None,
-    warnings: tuple[str, ...],
-    *,
-    write: bool,
-) -> None:
-    from loragraft.chat.cleaning import clean
-    from loragraft.cli.output import print_table, print_warnings
+def _show_conditions(verdict: Verdict, config: Path) -> None:
+    from loragraft.cli.output import print_table
 
-    print_warnings(warnings)
-    for verdict in verdicts:
-        rows = [
-            [one.name, one.met, one.measured + (f"\n{one.next}" if one.next else ""), one.wanted]
-            for one in verdict.conditions
-        ]
-        if rows:
-            print_table(verdict.experiment, ["condition", "met", "measured", "wanted"], rows)
-    for verdict in verdicts:
-        click.echo(clean(f"{verdict.decision}: {verdict.sentence}"))
-    if promoted is not None and len(verdicts) > 1:
-        click.echo(clean(f"Promoted: {promoted}"))
-    if write:
-        _show_noted(noted)
+    rows = []
+    for one in verdict.conditions:
+        following = one.next.replace("experiment run CONFIG", f"experiment run {config}")
+        measured = f"{one.measured}\n{following}" if following else one.measured
+        rows.append([one.name, one.met, measured, one.wanted])
+    if rows:
+        print_table(verdict.experiment, ["condition", "met", "measured", "wanted"], rows)
 
 
 def _show_noted(noted: Noted | None) -> None:

@@ -9,13 +9,16 @@ import pytest
 
 from loragraft.artifact.hashing import sha256_file
 from loragraft.artifact.metadata import write_metadata
+from loragraft.dataset.split.load import LoadedSplit
 from loragraft.engine.batch.specs import EngineSpec, OllamaSpec, TransformersSpec
 from loragraft.experiment.analysis.model import Verdict
 from loragraft.experiment.arm_run import folder_of
 from loragraft.experiment.config import SeriesConfig
 from loragraft.experiment.run_info import RunInfo, write_run
+from loragraft.experiment.verdict.config import PromotionConfig
 from loragraft.experiment.verdict.entry import folders_of, relative_to
 from loragraft.experiment.verdict.promote import choose
+from loragraft.experiment.verdict.trained_on import other_splits
 from loragraft.ollama.record import Record, Registered
 from tests.support.series import loaded, write_config
 
@@ -132,3 +135,30 @@ def test_the_one_that_surely_gains_most_is_promoted() -> None:
     assert choose([bad, close]).code == 4
     assert choose([bad, close], "bad").code == 1
     assert choose([bad]).code == choose([]).code == 1
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"dataset_tag": "houses", "split_seed": 3}, ""),
+        ({"dataset_tag": "houses", "split_seed": 4}, "trained on the split houses of seed 4"),
+        ({"dataset_tag": "other", "split_seed": 3}, "trained on the split other of seed 3"),
+        ({"dataset_tag": None, "split_seed": None}, ""),
+        ({"dataset_tag": ["houses"], "split_seed": True}, ""),
+        ({}, ""),
+    ],
+)
+def test_training_on_another_split_is_told(
+    register: Path, adapter: Path, told: dict[str, Any], said: str
+) -> None:
+    write_metadata(adapter, {"kind": "adapter", **told})
+    tuned = TransformersSpec(kind="transformers", model="Org/Base", adapter=str(adapter))
+    config = series(register, tuned)
+    plain = config.experiments["a"].model_copy(update={"engine": OLLAMA})
+    rule = PromotionConfig(grounding=None)
+    config = config.model_copy(
+        update={"experiments": {**config.experiments, "b": plain}, "baseline": "b",
+                "promotion": rule}
+    )  # fmt: skip
+    split = LoadedSplit(register, {"tag": "houses", "seed": 3}, {})
+    assert "; ".join(other_splits(config, split)) == (f"a was {said}" if said else "")

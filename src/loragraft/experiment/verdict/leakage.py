@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -21,6 +21,7 @@ from loragraft.errors import InputError, LockedError
 from loragraft.experiment.config import RetrievalConfig, SeriesConfig
 from loragraft.experiment.key import digest
 from loragraft.experiment.verdict.candidates import LeakCheck
+from loragraft.experiment.verdict.trained_on import other_splits
 
 CACHE_NAME = ".leaks.json"
 """In the series' folder; no experiment's name begins with a dot."""
@@ -60,11 +61,23 @@ def check_leaks(config: SeriesConfig, progress: Progress | None = None) -> Leaka
         report = _report(config, split, progress)
     except (InputError, LockedError) as error:
         return _unknown(f"nobody could look: {error}", "Put back what is missing.")
-    return Leakage(_told(report, data.part), report)
+    return Leakage(_doubted(_told(report, data.part), other_splits(config, split), split), report)
 
 
 def _unknown(measured: str, next_step: str) -> Leakage:
     return Leakage(LeakCheck("open", measured, next_step))
+
+
+def _doubted(check: LeakCheck, others: Sequence[str], split: LoadedSplit) -> LeakCheck:
+    """Leave open what was looked for in a training split that nobody was trained on."""
+    if check.met != "yes" or not others:
+        return check
+    return LeakCheck(
+        "open",
+        f"{check.measured}, but {'; '.join(others)}, not on {split.tag} of seed {split.seed}: what "
+        "was seen there nobody has looked at",
+        "Ask the test part of the split that was trained with (data.tag), or train again.",
+    )
 
 
 def _told(report: Mapping[str, Any], part: str) -> LeakCheck:
@@ -98,7 +111,7 @@ def _report(
     report = _without_texts(_search(split, retrieval, progress))
     if path.parent.is_dir():
         text = json.dumps({"key": key, "report": report}, indent=2, allow_nan=False) + "\n"
-        with suppress(PermissionError):  # a series that may only be read is read
+        with suppress(OSError):  # a series that may only be read is read
             write_atomically(path, text.encode("ascii"))
     return report
 

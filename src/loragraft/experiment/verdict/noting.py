@@ -181,5 +181,5 @@ def _write(path: Path, text: str) -> None:
     try:
         write_atomically(path, text.encode("utf-8"))
         path.chmod(mode)
-    except PermissionError as error:
+    except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}.") from None
