@@ -270,7 +270,7 @@ def test_sentences_tell_the_figures() -> None:
     found = verdict(one)
     assert found.sentence == (
         "hybrid is to be promoted; factuality +8.2 points over plain (95% interval +3.1 to "
-        "+13.3), grounding 0.450 (at least 0.400)."
+        "+13.3), grounding 45.0 % (at least 40.0 %)."
     )
     assert condition(found, "gain").measured == (
         "+8.2 points (95% interval +3.1 to +13.3, 420 questions in 30 papers)"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from loragraft.experiment.analysis.model import Comparison, Condition, Figure, Met
+from loragraft.experiment.analysis.numbers import spelled
 from loragraft.experiment.verdict.candidates import Context, Standing, faults
 from loragraft.experiment.verdict.config import PromotionConfig, ProtocolGate
 from loragraft.experiment.verdict.needed import (
@@ -14,7 +15,7 @@ from loragraft.experiment.verdict.needed import (
     least_for_signs,
     questions_needed,
 )
-from loragraft.experiment.verdict.wording import chance, change, rest_on, span
+from loragraft.experiment.verdict.wording import SHARE, chance, change, rest_on, span
 
 ALPHA = 0.05
 """Of the deciding test, after Holm; intervals are of 95 %."""
@@ -181,13 +182,13 @@ def _to_be_real(found: Gain) -> int | None:
 
 def grounding(wanted: float, figure: Figure | None, broken: str, context: Context) -> Asked:
     """Ask whether answers rest on their passages as much as is wanted, by one-sided bounds."""
-    asked = f"at least {wanted:.2f}, with {1 - ONE_SIDED:.0%} certainty"
+    asked = f"at least {spelled(wanted, SHARE)}, with {1 - ONE_SIDED:.0%} certainty"
     if figure is None or figure.value is None or figure.lower is None or figure.upper is None:
         reason = figure.reason if figure is not None and figure.reason else "not measured"
         return Asked(Condition(GROUNDED, "open", reason, asked,
                                f"Measure grounding (metrics.groups): {context.run}"))  # fmt: skip
-    told = (f"{figure.value:.3f} (at least {figure.lower:.3f}, at most {figure.upper:.3f}; "
-            f"{rest_on(figure.count, figure.papers)})")  # fmt: skip
+    told = (f"{spelled(figure.value, SHARE)} (at least {spelled(figure.lower, SHARE)}, at most "
+            f"{spelled(figure.upper, SHARE)}; {rest_on(figure.count, figure.papers)})")  # fmt: skip
     if broken:
         return Asked(Condition(GROUNDED, "open", f"{told}, but {broken}", asked,
                                "Mend the metric, or choose another support test "

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from loragraft.experiment.analysis.model import Comparison, Decision, Figure, Verdict
+from loragraft.experiment.analysis.numbers import spelled
 from loragraft.experiment.verdict.candidates import Context, Standing
 from loragraft.experiment.verdict.conditions import (
     ANSWERS,
@@ -31,7 +32,7 @@ from loragraft.experiment.verdict.conditions import (
     unmeasured,
 )
 from loragraft.experiment.verdict.config import PromotionConfig
-from loragraft.experiment.verdict.wording import change, listed, span
+from loragraft.experiment.verdict.wording import SHARE, change, listed, span
 
 
 def decide(
@@ -137,8 +138,9 @@ class _Case:
                 f"({seen.comparison.interval.level:.0%} interval "
                 f"{span(seen.low, seen.high, seen.unit)})")  # fmt: skip
         if rule.grounding is not None and self.figure is not None and self.figure.value is not None:
-            told += f", grounding {self.figure.value:.3f}"
-            told += "" if self.figure.lower is None else f" (at least {self.figure.lower:.3f})"
+            lower = self.figure.lower
+            told += f", grounding {spelled(self.figure.value, SHARE)}"
+            told += "" if lower is None else f" (at least {spelled(lower, SHARE)})"
         return told
 
     def _why(self, decision: Decision, asked: Sequence[Asked], questions: int | None) -> str:
