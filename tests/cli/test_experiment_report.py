@@ -173,3 +173,20 @@ def test_runs_that_cannot_be_compared_are_refused(series: Path) -> None:
     (runs / "second" / "scores.jsonl").unlink()
     assert "Measure its answers first" in invoke("compare", runs / "second",
                                                  runs / "first").stderr  # fmt: skip
+
+
+def test_what_somebody_has_changed_or_named_twice_is_not_compared(series: Path) -> None:
+    first, second = (series / "outputs" / "pairs" / name for name in ("first", "second"))
+    twice = invoke("compare", first, second, first / ".." / "second")
+    assert twice.exit_code == 2
+    assert "is named twice" in twice.stderr
+    for name, step in (("scores.jsonl", "experiment report"), ("samples.jsonl", "experiment run")):
+        path = second / name
+        whole = path.read_bytes()
+        path.write_bytes(b"".join(whole.splitlines(keepends=True)[:-1]))
+        refused = invoke("compare", first, second)
+        assert refused.exit_code == 2
+        assert f"{name} is not the file that" in refused.stderr
+        assert step in refused.stderr
+        path.write_bytes(whole)
+    assert invoke("compare", first, second).exit_code == 0

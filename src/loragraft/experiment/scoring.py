@@ -36,7 +36,7 @@ def score_arm(job: ArmJob, *, progress: Progress | None = None) -> None:
     if info is None:
         raise InputError(f"{job.folder} holds no run; make one with loragraft experiment run.")
     made_from = _made_from(job, info)
-    if info.scores.get("made_from") == made_from and _as_written(job.folder, info):
+    if info.scores.get("made_from") == made_from and as_written(job.folder, info):
         return
     with hold_lock(lock_path(job.folder)):
         _Scorer(job, info, made_from, progress or Silent()).run()
@@ -55,7 +55,7 @@ def _made_from(job: ArmJob, info: RunInfo) -> str:
     })  # fmt: skip
 
 
-def _as_written(folder: Path, info: RunInfo) -> bool:
+def as_written(folder: Path, info: RunInfo) -> bool:
     """Whether the scores' file is the one that was written, and nobody has changed it since."""
     path = folder / SCORES_NAME
     return path.is_file() and sha256_file(path) == info.scores.get("sha256")
@@ -88,7 +88,7 @@ class _Scorer:
         before = known if isinstance(known, Mapping) else {}
         keys: dict[str, str] = {}
         scores: list[Score] = []
-        intact = _as_written(self._job.folder, self._info)
+        intact = as_written(self._job.folder, self._info)
         before = before if intact else {}
         old = self._old() if before else {}
         self._progress.begin(f"{self._job.name}: measuring", len(metrics), "metrics")

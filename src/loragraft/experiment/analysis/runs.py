@@ -16,12 +16,20 @@ from loragraft.experiment.analysis.figures import figures_of
 from loragraft.experiment.analysis.model import Analysis, Browsable
 from loragraft.experiment.analysis.provenance import provenance_of
 from loragraft.experiment.analysis.slices import slices_of
+from loragraft.experiment.aside import altered
 from loragraft.experiment.compare import check_comparable
 from loragraft.experiment.config import TaskKind
 from loragraft.experiment.measured import Measured
 from loragraft.experiment.records import Score
-from loragraft.experiment.run_info import RUN_NAME, RunInfo, read_run, utc_now
-from loragraft.experiment.scoring import read_scores
+from loragraft.experiment.run_info import (
+    RUN_NAME,
+    SAMPLES_NAME,
+    SCORES_NAME,
+    RunInfo,
+    read_run,
+    utc_now,
+)
+from loragraft.experiment.scoring import as_written, read_scores
 from loragraft.experiment.store import read_samples
 from loragraft.experiment.table import Line
 
@@ -64,9 +72,10 @@ def read_runs(folders: Sequence[Path], metric: str | None = None) -> Runs:
             that counts.
 
     Raises:
-        InputError: If one is no run, was not measured, or was not asked what the first was; or
-            none has the metric.
+        InputError: If one is no run, is named twice, was not measured or is not as it was written,
+            or was not asked what the first was; or none has the metric.
     """
+    _check_once(folders)
     arms: dict[str, Measured] = {}
     for folder in folders:
         measured = _read(folder)
@@ -79,6 +88,14 @@ def read_runs(folders: Sequence[Path], metric: str | None = None) -> Runs:
     return Runs(arms, {**first, **infos}, leading)
 
 
+def _check_once(folders: Sequence[Path]) -> None:
+    """Refuse a run that is named twice: it would count as another one."""
+    places = [folder.resolve() for folder in folders]
+    for folder, place in zip(folders, places, strict=True):
+        if places.count(place) > 1:
+            raise InputError(f"{folder} is named twice; name another run in place of one of them.")
+
+
 def _read(folder: Path) -> Measured:
     info = read_run(folder)
     if info is None:
@@ -86,6 +103,7 @@ def _read(folder: Path) -> Measured:
             f"{folder} holds no run that can be read; expected a folder with {RUN_NAME}, such as "
             "outputs/experiments/SERIES/EXPERIMENT."
         )
+    _check_as_written(folder, info)
     samples = sorted(read_samples(folder).values(), key=lambda sample: sample.key)
     asked = {sample.key for sample in samples}
     scores: dict[str, list[Score]] = {}
@@ -98,6 +116,20 @@ def _read(folder: Path) -> Measured:
             "report CONFIG, with the series that it is of."
         )
     return Measured(info, samples, scores, {}, {}, {})
+
+
+def _check_as_written(folder: Path, info: RunInfo) -> None:
+    """Refuse answers or scores that are not those that loragraft wrote: nobody knows of what."""
+    if altered(folder, info):
+        raise InputError(
+            f"{folder / SAMPLES_NAME} is not the file that the run wrote. See what is there, and "
+            "ask what is missing: loragraft experiment run CONFIG, with the series that it is of."
+        )
+    if (folder / SCORES_NAME).is_file() and not as_written(folder, info):
+        raise InputError(
+            f"{folder / SCORES_NAME} is not the file that was measured. Measure again: loragraft "
+            "experiment report CONFIG, with the series that it is of."
+        )
 
 
 def _name(folder: Path, info: RunInfo, taken: Mapping[str, Measured]) -> str:
