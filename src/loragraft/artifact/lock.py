@@ -16,7 +16,7 @@ from loragraft.errors import InputError, LockedError, UnavailableError
 
 # What file systems without locks answer: some network and FUSE mounts.
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
-_NO_ROOM = {errno.ENOSPC, getattr(errno, "EDQUOT", None)}
+_NO_WRITING = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ELOOP}
 
 
 def _owner_path(path: Path) -> Path:
@@ -65,7 +65,7 @@ def hold_lock(path: Path) -> Iterator[None]:
     Raises:
         LockedError: At once, if another holds it; names its process.
         UnavailableError: If the file system has no locks.
-        InputError: If nothing can be written there.
+        InputError: If nobody may write there.
     """
     from filelock import FileLock, Timeout
 
@@ -86,7 +86,7 @@ def hold_lock(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in _NO_LOCKS:
             raise _no_locks(path) from None
-        if error.errno in _NO_ROOM:
+        if error.errno not in _NO_WRITING:
             raise
         raise InputError(
             f"{path} cannot be written: {error.strerror}. A lock goes there while somebody "

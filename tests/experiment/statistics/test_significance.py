@@ -198,6 +198,12 @@ def test_p_is_always_a_chance(drawn: tuple[list[float], int]) -> None:
         assert there.p == pytest.approx(back.p, abs=0.02)
 
 
+def test_the_smallest_number_that_there_is_changes_no_test() -> None:
+    mine, theirs = [2.225073858507203e-309, 1.0, 0.0], [1.0, 0.0, 2.225073858507203e-309]
+    for test in ALL:
+        assert 0 < test(both(mine, theirs)).p <= 1
+
+
 def test_papers_hold_what_questions_overstate() -> None:
     # Papers of 14 questions that are better or worse as a whole by chance: 300 runs without an
     # effect. 5 % and five standard errors are 11.3 %; the paired t errs far more often.

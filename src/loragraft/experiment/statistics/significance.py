@@ -116,6 +116,7 @@ def wilcoxon(paired: Paired) -> TestResult:
 def paired_t(paired: Paired) -> TestResult:
     """Compare by Student's t of the differences (Student 1908)."""
     require_statistics()
+    import numpy as np
     from scipy import stats
 
     difference, count = paired.difference, paired.difference.count
@@ -125,7 +126,8 @@ def paired_t(paired: Paired) -> TestResult:
     if float(values.std()) <= NOISE * float(abs(values).max()):
         note = "has no value: all differences are the same" if values.any() else NO_DIFFERENCE
         return TestResult("paired t", 1.0, None, count, note)
-    found = stats.ttest_1samp(values, 0.0)
+    with np.errstate(over="ignore"):  # scipy divides by the mean, to warn of cancellation
+        found = stats.ttest_1samp(values, 0.0)
     return TestResult(
         "paired t", float(found.pvalue), float(found.statistic), count, _papers_note(difference)
     )
