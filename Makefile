@@ -17,6 +17,10 @@ endif
 PY := $(BIN)/python
 READY := $(VENV)/.ready
 
+# llama.cpp's AMX code, as GCC builds it up to 12 and perhaps later, ends the process with a fault
+# (github.com/ggml-org/llama.cpp/issues/20824): it is built without. What is built already stays.
+NO_AMX := CFLAGS="$(CFLAGS) -U__AMX_INT8__" CXXFLAGS="$(CXXFLAGS) -U__AMX_INT8__"
+
 # Test processes: one more than cores, since some wait for servers; each may hold a model in memory.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(4, (os.cpu_count() or 1) + 1))')
 
@@ -26,7 +30,7 @@ WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(4, (os.cpu_count() or 1) +
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) scripts/check_system.py
 	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,lint]"
+	$(NO_AMX) $(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,lint]"
 	$(PY) -c "open('$(READY)', 'w').close()"
 
 demo: $(READY)

@@ -69,6 +69,10 @@ def test_a_damaged_library_is_told_from_a_sound_one(
         ({"AVX2", "AVX512", "AVX512_VNNI"}, {"AVX2"}, Severity.PASS, "GGML_NATIVE"),
         ({"NEON", "DOTPROD"}, {"NEON"}, Severity.WARN, "GGML_NATIVE"),
         (None, {"AVX2"}, Severity.PASS, ""),
+        ({"AVX2", "AMX_INT8"}, {"AVX2"}, Severity.PASS, ""),
+        ({"AVX2", "AMX_INT8"}, {"AVX2", "AMX_INT8"}, Severity.WARN, "-U__AMX_INT8__"),
+        (None, {"AVX2", "AMX_INT8"}, Severity.WARN, "-U__AMX_INT8__"),
+        ({"AVX2", "AMX_INT8"}, {"AMX_INT8", "AVX512"}, Severity.FAIL, "-U__AMX_INT8__"),
     ],
 )
 def test_build_against_processor(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import llama_cpp
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -111,6 +112,26 @@ def test_any_words_have_the_ids_of_transformers(
         assert engine.prompt_ids(messages) == prompt_ids(tokenizer, messages)
 
     check()
+
+
+@pytest.mark.parametrize("info", [None, b"CPU : AMX_INT8 = 1 | "])
+def test_a_build_with_tiles_is_kept_from_them(
+    info: bytes | None, talking_bundle: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What such a build says of itself is put in its mouth; what is asked of it is looked at."""
+    asked: list[bool] = []
+    load, said = llama_cpp.llama_model_load_from_file, info or llama_cpp.llama_print_system_info()
+
+    def noted(path: bytes, parameters: Any) -> Any:  # noqa: ANN401
+        asked.append(parameters.use_extra_bufts)
+        return load(path, parameters)
+
+    monkeypatch.setattr(llama_cpp, "llama_model_load_from_file", noted)
+    monkeypatch.setattr(llama_cpp, "llama_print_system_info", lambda: said)
+    engine = LlamaEngine(open_model(talking_bundle(next(iter(TALKING)))), threads=1)
+    assert engine.chat(USER, GREEDY).text
+    engine.close()
+    assert asked[-1] is (b"AMX_INT8 = 1" not in said)
 
 
 def divergence(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> float:

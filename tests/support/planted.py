@@ -24,7 +24,7 @@ from loragraft.experiment.questions import QuestionFile, Questions
 from loragraft.experiment.records import PassageShown, Sample, Status
 from loragraft.experiment.run_info import RunInfo, utc_now
 from loragraft.experiment.store import RunStore
-from scripts.verdict_simulations import Drawn, World, draw
+from scripts.verdict_simulations import SEED, Drawn, World, draw
 from tests.support.series import write_config
 
 BASELINE = "rag_baseline"
@@ -62,7 +62,7 @@ def plant(folder: Path, plan: Plan, embedder: Path, **changes: Any) -> Path:  # 
         embedder: Folder of a small embedder, for grounding.
         changes: Of the configuration.
     """
-    generator = np.random.default_rng([20251101, plan.seed])
+    generator = np.random.default_rng([SEED, plan.seed])
     drawn = draw(plan.world, generator)
     write_jsonl(folder / "questions.jsonl", map(_question, range(len(drawn.papers)), drawn.papers))
     path = write_config(folder, {**_values(plan, embedder), **changes})

@@ -60,7 +60,7 @@ def promote(
         watched(lambda: "What was measured is kept") as progress,
         Shared(series, on_note=progress.note) as shared,
     ):
-        analysis = analyse(series, shared, progress)
+        analysis = analyse(series, shared, progress, config)
     check_metric(series, analysis)
     choice = choose(analysis.verdicts, wanted)
     noted = None
@@ -73,7 +73,7 @@ def promote(
     else:
         print_warnings(analysis.warnings)
         for verdict in verdicts:
-            _show_conditions(verdict, config)
+            _show_conditions(verdict)
         for verdict in verdicts:
             click.echo(clean(f"{verdict.decision}: {verdict.sentence}"))
         if promoted is not None and len(verdicts) > 1:
@@ -91,13 +91,12 @@ def _print_json(
     print_json({"promoted": promoted, "verdicts": verdicts, "noted": noted, "warnings": warnings})
 
 
-def _show_conditions(verdict: Verdict, config: Path) -> None:
+def _show_conditions(verdict: Verdict) -> None:
     from loragraft.cli.output import print_table
 
     rows = []
     for one in verdict.conditions:
-        following = one.next.replace("experiment run CONFIG", f"experiment run {config}")
-        measured = f"{one.measured}\n{following}" if following else one.measured
+        measured = f"{one.measured}\n{one.next}" if one.next else one.measured
         rows.append([one.name, one.met, measured, one.wanted])
     if rows:
         print_table(verdict.experiment, ["condition", "met", "measured", "wanted"], rows)

@@ -51,7 +51,7 @@ def report(
         watched(lambda: "What was measured is kept") as progress,
         Shared(series, on_note=progress.note) as shared,
     ):
-        found = gather(series, shared, progress)
+        found = gather(series, shared, progress, config)
     if as_json:
         print_json({**found.table.to_json(), "analysis": found.analysis.to_json()})
     else:

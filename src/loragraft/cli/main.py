@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import importlib
 import io
+import logging
 import os
 import signal
 import sys
@@ -77,6 +78,7 @@ class LazyGroup(click.Group):
         _treat_termination_as_interruption()
         _open_closed_streams()
         _let_any_text_out()
+        _quiet_libraries()
         try:
             result = super().main(args, prog_name, **extra)
             sys.stdout.flush()
@@ -117,6 +119,11 @@ def _let_any_text_out() -> None:
     """Spell what stdout's encoding lacks: names of files may hold bytes that are no UTF-8."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _quiet_libraries() -> None:
+    """Keep bitsandbytes, which PEFT imports, from saying that it found no kernels on the Hub."""
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def _treat_termination_as_interruption() -> None:

@@ -17,7 +17,7 @@ from loragraft.doctor.cpu import (
 )
 from loragraft.doctor.gpu import Gpu, find_gpus
 from loragraft.doctor.rows import Row, Surroundings, broken, fine, note, shown
-from loragraft.engine.llama_library import OVERRIDE, PACKAGE, library_folder
+from loragraft.engine.llama_library import OVERRIDE, PACKAGE, WITHOUT_TILES, library_folder
 from loragraft.errors import CheckFailedError, LoragraftError
 
 DISTRIBUTION = "llama-cpp-python"
@@ -25,6 +25,9 @@ REINSTALL = (
     "Reinstall it with: pip install --force-reinstall --no-cache-dir --no-deps llama-cpp-python "
     "(it is compiled on installation and needs a C++ compiler)"
 )
+
+TILES = "AMX_INT8"
+"""An instruction set that a build does better without: see ``leave_tiles_alone``."""
 
 
 def rebuild_command(switches: str, version: str = "") -> str:
@@ -89,10 +92,20 @@ def judge_build(cpu: Cpu, info: Mapping[str, Mapping[str, str]], version: str) -
     words = ", ".join(sorted(built)) or "no instruction sets beyond the plain ones"
     facts: dict[str, Any] = {"build": {name: dict(part) for name, part in info.items()}}
     expected = "built for this processor"
-    native = rebuild_command("-DGGML_NATIVE=on", version)
+    native = rebuild_command(_native(built | (cpu.features or frozenset())), version)
+    tiles = note(
+        "llama.build",
+        "built with AMX tiles, by which llama.cpp crashes as some compilers build it: they are "
+        "left alone, and with them the repacked weights that make reading faster",
+        expected,
+        f"Build it without: {native}",
+        facts,
+    )
     if cpu.features is None:
+        if TILES in built:
+            return tiles
         return fine("llama.build", f"built with {words}", expected, facts=facts)
-    lacking, unused = built - cpu.features, cpu.features - built
+    lacking, unused = built - cpu.features, cpu.features - built - {TILES}
     facts |= {"missing_in_processor": sorted(lacking), "unused": sorted(unused)}
     if lacking:
         return broken(
@@ -103,6 +116,8 @@ def judge_build(cpu: Cpu, info: Mapping[str, Mapping[str, str]], version: str) -
             f"Build it on this machine: {native}",
             facts,
         )
+    if TILES in built:
+        return tiles
     if unused & NEEDED_FOR_SPEED:
         return note(
             "llama.build",
@@ -116,6 +131,14 @@ def judge_build(cpu: Cpu, info: Mapping[str, Mapping[str, str]], version: str) -
     if unused:
         hint = f"It does not use {', '.join(sorted(unused))}; a build on this machine may: {native}"
     return fine("llama.build", f"built with {words}", expected, hint, facts)
+
+
+def _native(features: frozenset[str]) -> str:
+    """Return cmake's definitions for a build that uses this processor, AMX tiles excepted."""
+    native = "-DGGML_NATIVE=on"
+    if TILES not in features:
+        return native
+    return f"{native} -DCMAKE_C_FLAGS={WITHOUT_TILES} -DCMAKE_CXX_FLAGS={WITHOUT_TILES}"
 
 
 def judge_gpus(gpus: tuple[Gpu, ...], found: Mapping[str, Any]) -> Row:

@@ -15,6 +15,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from loragraft.engine.interruption import signals_noted
+from loragraft.engine.llama_library import leave_tiles_alone
 from loragraft.engine.llama_log import forget_log, keep_log_quiet, last_log_lines
 from loragraft.engine.threads import choose_threads
 from loragraft.errors import (
@@ -87,6 +88,7 @@ class LlamaModel:
     def _load(self, gpu_layers: int) -> Any:  # noqa: ANN401 - an opaque pointer
         parameters = self._llama.llama_model_default_params()
         parameters.n_gpu_layers = gpu_layers
+        leave_tiles_alone(self._llama, parameters)
         model = self._llama.llama_model_load_from_file(os.fsencode(self.path), parameters)
         if not model:
             raise BundleError(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +16,12 @@ from loragraft.experiment.analysis.gather import analyse
 from loragraft.experiment.analysis.model import Analysis, Comparison
 from loragraft.experiment.arms.opening import Shared
 from loragraft.experiment.config import load_series
-from scripts.verdict_simulations import World, draw
+from scripts.verdict_simulations import SEED, World, draw, verdicts
 from tests.support.planted import BASELINE, Plan, plant
+
+SERIES = int(os.environ.get("LORAGRAFT_PLANTED_SERIES", "3"))
+"""Whole runs of each world."""
+CODES = {"promote": 0, "reject": 1, "undecided": 4}
 
 
 def read(path: Path) -> Analysis:
@@ -35,10 +41,20 @@ def decisions(analysis: Analysis) -> dict[str, str]:
     return {one.experiment: one.decision for one in analysis.verdicts if one.experiment != BASELINE}
 
 
+def promoted(path: Path) -> str:
+    """Return what ``experiment promote`` says of a series' one candidate, by word and exit code."""
+    done = CliRunner().invoke(main, ["experiment", "promote", str(path), "--json"])
+    told = {one["experiment"]: one["decision"] for one in json.loads(done.stdout)["verdicts"]}
+    assert told.keys() == {BASELINE, "hybrid_1"}
+    assert told[BASELINE] == "not a candidate"
+    assert done.exit_code == CODES[told["hybrid_1"]]
+    return str(told["hybrid_1"])
+
+
 def test_what_was_planted_is_what_is_measured(tmp_path: Path, static_folder: Path) -> None:
     plan = Plan(World(60, effects=(0.1,), missing=0.05), seed=3, grounded=0.6)
     analysis = read(plant(tmp_path, plan, static_folder))
-    drawn = draw(plan.world, np.random.default_rng([20251101, plan.seed]))
+    drawn = draw(plan.world, np.random.default_rng([SEED, plan.seed]))
     figures = {(one.experiment, one.metric): one for one in analysis.figures}
     for name, right in zip(plan.names, drawn.right, strict=True):
         figure = figures[name, "factuality"]
@@ -72,11 +88,41 @@ def test_what_was_planted_is_what_is_measured(tmp_path: Path, static_folder: Pat
 def test_verdicts_of_planted_effects(
     plan: Plan, decision: str, tmp_path: Path, static_folder: Path
 ) -> None:
-    path = plant(tmp_path, plan, static_folder)
-    done = CliRunner().invoke(main, ["experiment", "promote", str(path), "--json"])
-    told = {one["experiment"]: one["decision"] for one in json.loads(done.stdout)["verdicts"]}
-    assert told == {BASELINE: "not a candidate", "hybrid_1": decision}
-    assert done.exit_code == {"promote": 0, "reject": 1, "undecided": 4}[decision]
+    assert promoted(plant(tmp_path, plan, static_folder)) == decision
+
+
+CLUSTERED = World(20, 7, 0.2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "world",
+    [
+        World(150),
+        World(150, effects=(0.05,)),
+        World(150, effects=(0.1,)),
+        World(656, effects=(0.05,)),
+        CLUSTERED,
+        replace(CLUSTERED, effects=(0.05,)),
+        replace(CLUSTERED, effects=(0.1,)),
+        World(200, 2, 0.2, (0.05,)),
+        World(150, effects=(0.05,), missing=0.04),
+        replace(CLUSTERED, effects=(0.1,), missing=0.04),
+    ],
+    ids=lambda world: f"{world}, {world.effects[0] * 100:+g} points, {world.missing:.0%} missing",
+)
+def test_whole_runs_are_decided_as_the_simulation_decides(
+    world: World, tmp_path: Path, static_folder: Path
+) -> None:
+    """Question by question the same series: so the simulation's rates are those of whole runs."""
+    wanted, found = [], []
+    for seed in range(SERIES):
+        drawn = draw(world, np.random.default_rng([SEED, seed]))
+        wanted += verdicts(drawn)[0]
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        found.append(promoted(plant(folder, Plan(world, seed=seed), static_folder)))
+    assert found == wanted
 
 
 def test_a_gain_of_a_few_papers_is_not_taken_for_real(tmp_path: Path, static_folder: Path) -> None:

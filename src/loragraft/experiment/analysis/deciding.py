@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from loragraft.experiment.analysis.compared import Gating
 from loragraft.experiment.analysis.model import Comparison, Control, Figure, Verdict
@@ -34,6 +36,7 @@ def verdicts_of(
     comparisons: Sequence[Comparison],
     controls: Iterable[Control] = (),
     leaks: LeakCheck,
+    file: Path | None = None,
 ) -> tuple[Verdict, ...]:
     """Decide on every experiment; nothing where the series promotes nothing.
 
@@ -44,6 +47,7 @@ def verdicts_of(
         comparisons: With the baseline.
         controls: Of the metrics: one that failed is not to be trusted.
         leaks: What the search for leaked test questions says.
+        file: Where the series' configuration stands, for next steps.
     """
     rule = series.config.promotion
     if rule is None:
@@ -56,5 +60,6 @@ def verdicts_of(
         "share" if info is None else info.unit,
         leaks,
         broken(controls),
+        f"loragraft experiment run {'CONFIG' if file is None else shlex.quote(str(file))}",
     )
     return decide(rule, comparisons, figures, context)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loragraft import __version__
@@ -66,29 +67,34 @@ class Gathered:
         )
 
 
-def analyse(config: SeriesConfig, shared: Shared, progress: Progress | None = None) -> Analysis:
+def analyse(
+    config: SeriesConfig, shared: Shared, progress: Progress | None = None, file: Path | None = None
+) -> Analysis:
     """Return what a series means, measuring first what is not measured yet.
 
     Args:
         config: The series.
         shared: What metrics may need to be computed: index, embedder.
         progress: Who hears of what is measured.
+        file: Where the configuration stands, for the commands that are named as next steps.
 
     Raises:
         InputError: If the questions cannot be read.
         LoragraftError: What a metric cannot do without.
     """
-    return gather(config, shared, progress).analysis
+    return gather(config, shared, progress, file).analysis
 
 
-def gather(config: SeriesConfig, shared: Shared, progress: Progress | None = None) -> Gathered:
+def gather(
+    config: SeriesConfig, shared: Shared, progress: Progress | None = None, file: Path | None = None
+) -> Gathered:
     """Return what a series means, with its table and its records; see :func:`analyse`."""
     with open_tools(config, lambda: shared) as tools:
         series = measure_series(config, shared, tools, progress)
         controls = controls_of(config, series.arms, tools, progress)
     table = table_of(series)
     series, given = with_points(series)
-    beside = _Beside(controls, check_leaks(config, progress), given)
+    beside = _Beside(controls, check_leaks(config, progress), given, file)
     return Gathered(table, _analysis(series, table, beside), series, given)
 
 
@@ -117,6 +123,7 @@ class _Beside:
     controls: tuple[Control, ...]
     leaks: Leakage
     given: Given
+    file: Path | None
 
 
 def _analysis(series: MeasuredSeries, table: Table, beside: _Beside) -> Analysis:
@@ -133,7 +140,7 @@ def _analysis(series: MeasuredSeries, table: Table, beside: _Beside) -> Analysis
         version=__version__,
         rule={} if rule is None else rule.model_dump(mode="json"),
         verdicts=verdicts_of(series, table, figures=figures, comparisons=comparisons,
-                             controls=beside.controls, leaks=beside.leaks.check),
+                             controls=beside.controls, leaks=beside.leaks.check, file=beside.file),
         experiments=_experiments(series, table),
         metrics={info.name: asdict(info) for info in infos.values()},
         figures=figures,
