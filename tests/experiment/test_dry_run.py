@@ -75,3 +75,15 @@ def test_another_base_takes_the_place_of_checkpoints_alone(config: SeriesConfig)
     assert moved.experiments["steady"] == two.experiments["steady"]
     with pytest.raises(InputError, match="at least one"):
         configured(two, RunRequest(limit=0))
+
+
+def test_a_model_that_is_not_there_is_said_before_anything_is_asked(
+    config: SeriesConfig, tmp_path: Path
+) -> None:
+    path = config.outputs.parent / "series.yaml"
+    engine = f"{{kind: llama, model: {tmp_path / 'gone'}}}"
+    lacking = loaded(path, f"experiments.own={{engine: {engine}}}")
+    steady, _, own = plan_series(lacking, RunRequest())
+    assert steady.lacking == ""
+    assert str(tmp_path / "gone") in own.lacking
+    assert (own.waiting, own.seconds, own.rests_on) == (COUNT, None, "")

@@ -138,6 +138,7 @@ def _show_plans(
         faults = plan.faults or {}
         print_warnings([f"{plan.name}, {key}: {fault}" for key, fault in faults.items()])
         print_warnings([f"{plan.name}: {plan.left_out}"] if plan.left_out else [])
+        print_warnings([f"{plan.name}: {plan.lacking}"] if plan.lacking else [])
         print_warnings([f"{plan.name}: the time rests on {plan.rests_on}."]
                        if plan.rests_on else [])  # fmt: skip
     for line in () if foresight is None else foresight.lines:

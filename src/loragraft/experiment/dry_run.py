@@ -58,7 +58,8 @@ class ArmPlan:
         faults: Questions that cannot be asked, with the reason.
         seconds: How long that may take; None where nobody knows.
         cost: US dollars at most; None where there are no prices.
-        rests_on: What the estimate of the time rests on.
+        rests_on: What the estimate of the time rests on; empty without one.
+        lacking: Why the model cannot be asked as things are; empty where nothing is known to lack.
         left_out: Why it would not be run, or cannot be.
     """
 
@@ -74,6 +75,7 @@ class ArmPlan:
     seconds: float | None = None
     cost: float | None = None
     rests_on: str = ""
+    lacking: str = ""
     left_out: str = ""
 
 
@@ -162,7 +164,11 @@ def _estimated(
     asked = [prepared[key[0]] for key in waiting if not prepared[key[0]].fault]
     read = sum(question.tokens for question in asked)
     most = sum(question.max_tokens for question in asked)
-    seconds, rests_on = _time(config, name, read, most, len(asked))
+    size, slower, lacking = _size(config.experiments[name].engine)
+    seconds, rests_on = _time(read_run(folder_of(config, name)), read, most, len(asked))
+    if seconds is None and size:
+        seconds = slower * size * (read / READ + most / WRITTEN)
+        rests_on = "the model's size, two cores, and answers as long as they may be"
     return ArmPlan(
         name,
         engine,
@@ -176,6 +182,7 @@ def _estimated(
         seconds,
         _cost(config.experiments[name].engine, read, most),
         rests_on,
+        lacking,
     )
 
 
@@ -191,38 +198,31 @@ def _cost(spec: Any, read: int, most: int) -> float | None:  # noqa: ANN401
     return (read * spec.input_price + most * spec.output_price) / _MILLION
 
 
-def _time(
-    config: SeriesConfig, name: str, read: int, most: int, count: int
-) -> tuple[float | None, str]:
-    """Return seconds and what they rest on: an earlier run here, else the model's size."""
-    info = read_run(folder_of(config, name))
+def _time(info: RunInfo | None, read: int, most: int, count: int) -> tuple[float | None, str]:
+    """Return seconds by what has been answered here before, and what they rest on; None without."""
     load = info.load if info is not None else {}
     tokens = (load.get("prompt_tokens") or 0) + (load.get("tokens") or 0)
     wall = load.get("wall_seconds") or 0
-    if tokens and wall and info is not None and info.answered:
-        written = (load.get("tokens") or 0) / info.answered
-        expected = read + min(most, written * count)
-        return expected * wall / tokens, "what this experiment has answered so far"
-    size, slower = _size(config.experiments[name].engine)
-    if not size:
-        return None, "nobody knows the speed of this model here"
-    seconds = slower * size * (read / READ + most / WRITTEN)
-    return seconds, "the model's size, two cores, and answers as long as they may be"
+    if not tokens or not wall or info is None or not info.answered:
+        return None, ""
+    written = (load.get("tokens") or 0) / info.answered
+    expected = read + min(most, written * count)
+    return expected * wall / tokens, "what this experiment has answered so far"
 
 
-def _size(spec: Any) -> tuple[int, float]:  # noqa: ANN401
-    """Return bytes of a model on this disk, and how slowly its engine reads them."""
+def _size(spec: Any) -> tuple[int, float, str]:  # noqa: ANN401
+    """Return bytes of a model on this disk, how slowly its engine reads them, and what lacks."""
     try:
         if isinstance(spec, LlamaSpec):
-            return open_model(Path(spec.model), spec.quant).gguf.stat().st_size, 1.0
+            return open_model(Path(spec.model), spec.quant).gguf.stat().st_size, 1.0, ""
         path = existing_path(spec.model) if isinstance(spec, TransformersSpec) else None
         if path is not None and path.is_dir():
-            return sum(f.stat().st_size for f in path.glob("*.safetensors")), SLOWER
+            return sum(f.stat().st_size for f in path.glob("*.safetensors")), SLOWER, ""
         if isinstance(spec, OllamaSpec):
-            return _served(spec), 1.0
-    except (OSError, LoragraftError):
-        return 0, 1.0
-    return 0, 1.0
+            return _served(spec), 1.0, ""
+    except (OSError, LoragraftError) as error:
+        return 0, 1.0, str(error)
+    return 0, 1.0, ""
 
 
 def _served(spec: OllamaSpec) -> int:

@@ -166,6 +166,16 @@ def test_runs_that_are_not_whole_decide_nothing(changes: dict[str, Any], said: s
     assert any("loragraft experiment run s.yaml" in one.next for one in found.conditions)
 
 
+def test_what_was_never_run_is_said_once_and_not_that_it_has_no_figures() -> None:
+    told = "There is no index outputs/indexes/science."
+    there = context(standings=standings(state="not started"), leaks=LeakCheck("open", told))
+    found = decide(RULE, [], [], there)[1]
+    assert found.sentence == (
+        "hybrid is undecided; hybrid is not started. Whether test questions leaked is not known: "
+        "There is no index outputs/indexes/science."
+    )
+
+
 def test_a_stale_baseline_decides_nothing_either() -> None:
     old = Standing(OLD, "it is the baseline", stale=("model",))
     found = verdict(compared(-0.3, -0.2, -0.1), standings=(old, Standing(NEW)))

@@ -148,7 +148,10 @@ class _Case:
         if decision != "undecided":
             return ""
         lacking = [one for one in asked if _open(one) and one.heads is None]
+        unready = [one for one in lacking if one.condition.name in (RUNS, COMPARABLE)]
         if lacking:
+            # What was not run, or not with the same questions, has no figures either.
+            lacking = unready or lacking
             return "; ".join(one.condition.measured for one in lacking)
         said = "open: " + listed([one.condition.name for one in asked if _open(one)])
         if questions is None:
@@ -160,7 +163,8 @@ class _Case:
         if not self.rule.leaks:
             return " Leaks were not asked about (promotion.leaks)."
         if self.context.leaks.met == "open":
-            return f" Whether test questions leaked is not known: {self.context.leaks.measured}."
+            said = self.context.leaks.measured.rstrip(".")
+            return f" Whether test questions leaked is not known: {said}."
         return ""
 
 
