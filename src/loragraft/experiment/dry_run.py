@@ -34,9 +34,10 @@ if TYPE_CHECKING:
 
 SHOWN = 1
 """Prompts that are shown of each experiment."""
-READ, WRITTEN = 500 * 105e6, 390 * 105e6
+READ, WRITTEN = 300 * 105e6, 180 * 105e6
 """Tokens a second times bytes of the model, read and written, of llama.cpp on two cores with many
-conversations in one batch: SmolLM2-135M in Q4_K_M, 105 MB, 500 and 390 tokens/s."""
+conversations in one batch: SmolLM2-135M in Q4_K_M, 105 MB, of prompts with passages 250 to 340
+tokens/s and of 32 answers at once 156 to 210 (docs/benchmarks.md, the demo's runs)."""
 SLOWER = 2.0
 """How much longer transformers takes on a processor than llama.cpp, byte for byte."""
 _MILLION = 1e6
