@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from loragraft.experiment.dry_run import plan_series
 from loragraft.experiment.run import RunRequest, configured, run_series
 from loragraft.experiment.run_info import read_run, write_run
 from tests.support.chat_dialects import Said
-from tests.support.chat_server import chat_server
+from tests.support.chat_server import Fault, chat_server
 from tests.support.series import loaded, qa_series
 
 COUNT = 8
@@ -87,3 +88,19 @@ def test_a_model_that_is_not_there_is_said_before_anything_is_asked(
     assert steady.lacking == ""
     assert str(tmp_path / "gone") in own.lacking
     assert (own.waiting, own.seconds, own.rests_on) == (COUNT, None, "")
+
+
+def test_what_is_asked_anew_is_in_the_plan(config: SeriesConfig) -> None:
+    steady, shaky = plan_series(config, RunRequest(restart=True))
+    assert (steady.waiting, shaky.waiting) == (COUNT, COUNT)
+
+
+def test_what_failed_twice_is_asked_again_on_request_alone(tmp_path: Path) -> None:
+    once = RunRequest(only=["shaky"], score=False)
+    with chat_server(lambda body: Said("12 stones")) as server:
+        config = loaded(qa_series(tmp_path, server.url, COUNT))
+        server.faults_for["number 2?"] = deque([Fault("garbage")] * 9)
+        run_series(config, once)
+        run_series(config, once)
+    assert plan_series(config, once)[0].waiting == 0
+    assert plan_series(config, replace(once, retry=True))[0].waiting == 1

@@ -23,6 +23,7 @@ from loragraft.experiment.arm_run import ArmJob, folder_of, part_of
 from loragraft.experiment.config import SeriesConfig
 from loragraft.experiment.key import asked_of, digest
 from loragraft.experiment.questions import QuestionFile
+from loragraft.experiment.records import FAILED
 from loragraft.experiment.run import RunRequest, configured, left_out, ordered
 from loragraft.experiment.run_info import RunInfo, read_run
 from loragraft.experiment.store import Kept as _Kept
@@ -95,32 +96,42 @@ def plan_series(
     config, progress = configured(config, request), progress or Silent()
     names, questions = ordered(config, request.only), QuestionFile(config)
     with Shared(config, on_note=progress.note) as shared:
-        return [_tried(config, name, questions, shared, progress) for name in names]
+        return [_tried(_Task(config, name, questions, shared, progress, request)) for name in names]
 
 
-def _tried(
-    config: SeriesConfig, name: str, file: QuestionFile, shared: Shared, progress: Progress
-) -> ArmPlan:
+@dataclass(frozen=True)
+class _Task:
+    """An experiment that is to be planned, and what it needs for that."""
+
+    config: SeriesConfig
+    name: str
+    file: QuestionFile
+    shared: Shared
+    progress: Progress
+    request: RunRequest
+
+
+def _tried(task: _Task) -> ArmPlan:
     """Plan an experiment; what keeps it from being run is its plan's."""
     try:
-        return _plan(config, name, file, shared, progress)
+        return _plan(task)
     except LoragraftError as error:
-        engine = str(getattr(config.experiments[name].engine, "model", ""))
-        return ArmPlan(name, engine, left_out=str(error))
+        engine = str(getattr(task.config.experiments[task.name].engine, "model", ""))
+        return ArmPlan(task.name, engine, left_out=str(error))
 
 
-def _plan(
-    config: SeriesConfig, name: str, file: QuestionFile, shared: Shared, progress: Progress
-) -> ArmPlan:
+def _plan(task: _Task) -> ArmPlan:
     from loragraft.experiment.arms.opening import open_arm
 
+    config, name, shared, progress = task.config, task.name, task.shared, task.progress
     experiment = config.experiments[name]
     engine = str(getattr(experiment.engine, "model", "an average"))
     reason = left_out(config, name)
     if reason:
         return ArmPlan(name, engine, left_out=reason)
-    questions = file.of(experiment.task)
-    job = ArmJob(config, name, questions, lambda: shared, progress)
+    questions = task.file.of(experiment.task)
+    job = ArmJob(config, name, questions, lambda: shared, progress, task.request.restart,
+                 task.request.retry)  # fmt: skip
     with closing(open_arm(config, name, shared, samples_of=lambda part: part_of(job, part))) as arm:
         waiting = _waiting(job, arm.repeats)
         if not arm.asks:
@@ -136,13 +147,14 @@ def _plan(
 def _waiting(job: ArmJob, repeats: int) -> list[Key]:
     """Return the samples that are not there, as far as small files tell."""
     info, keys = _run(job), job.keys(repeats)
-    if info is None or info.asked != digest(asked_of(job.config, job.name)):
+    if info is None or job.restart or info.asked != digest(asked_of(job.config, job.name)):
         return keys
     digests = job.questions.digests
     done = {
         key for key, sample in read_samples(job.folder).items()
         if sample.record == digests.get(key[0])
         and not again(_Kept(sample.status, sample.record, sample.tries))
+        and not (job.retry and sample.status in FAILED)
     }  # fmt: skip
     return [key for key in keys if key not in done]
 

@@ -71,7 +71,7 @@ def _line(config: SeriesConfig, name: str, file: QuestionFile) -> Line:
     status = arm_status(config, name, file.of(config.experiments[name].task))
     aliases = tuple(alias for alias, meant in config.aliases.items() if meant == name)
     return Line(name, aliases, status.state, status.engine, status.total, status.counts,
-                status.stale, status.message, status.notes)  # fmt: skip
+                status.stale, status.message, status.notes, status.unseen)  # fmt: skip
 
 
 def _cell(metric: str, measured: Measured | None) -> Cell | None:

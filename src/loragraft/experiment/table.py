@@ -103,6 +103,7 @@ class Line:
         stale: What has changed since.
         message: Why it is not complete.
         notes: What a person should know.
+        unseen: What it was made from and cannot be looked at now.
     """
 
     name: str
@@ -114,6 +115,7 @@ class Line:
     stale: tuple[str, ...] = ()
     message: str = ""
     notes: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

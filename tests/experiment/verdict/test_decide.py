@@ -211,6 +211,20 @@ def test_leaks_that_nobody_could_look_for_are_told_aloud() -> None:
     assert "not known: there is no split" in found.sentence
 
 
+def test_nothing_is_promoted_while_leaks_could_have_been_looked_for_and_were_not() -> None:
+    gone = LeakCheck("open", "nobody could look (the index is gone)", "Put it back.", needed=True)
+    found = verdict(compared(0.03, 0.08, 0.13), leaks=gone)
+    assert (found.decision, found.questions) == ("undecided", None)
+    assert found.sentence.count("nobody could look") == 1
+    assert verdict(compared(-0.1, -0.05, 0.0), leaks=gone).decision == "reject"
+
+
+def test_what_cannot_be_looked_at_now_is_said() -> None:
+    found = verdict(compared(0.03, 0.08, 0.13), standings=standings(unseen=("index", "model")))
+    assert found.decision == "promote"
+    assert "what cannot be, now: of hybrid index and model" in found.conditions[0].measured
+
+
 def test_what_is_no_candidate_is_not_decided_on() -> None:
     alone = Standing("tuned", "it has no retrieval", state="not started")
     found = decide(RULE, [], [], context(standings=(*standings(), alone)))

@@ -172,4 +172,11 @@ def test_where_nobody_can_look_it_is_said(
 def test_a_split_without_its_training_file_is_open(tmp_path: Path) -> None:
     split(tmp_path)
     (tmp_path / "houses_train.jsonl").unlink()
-    assert check_leaks(series(tmp_path)).check.met == "open"
+    found = check_leaks(series(tmp_path)).check
+    assert (found.met, found.needed) == ("open", True)
+
+
+def test_questions_of_plain_files_have_nothing_to_be_looked_for_in(tmp_path: Path) -> None:
+    split(tmp_path)
+    found = check_leaks(series(tmp_path, data={"files": ["records.jsonl"]})).check
+    assert (found.met, found.needed) == ("open", False)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from loragraft.experiment.analysis.model import Control, Met
+from loragraft.experiment.verdict.wording import listed
 
 if TYPE_CHECKING:
     from loragraft.experiment.config import SeriesConfig
@@ -25,11 +26,13 @@ class LeakCheck:
         met: ``yes`` for none found, ``no`` for some, ``open`` where nobody could look.
         measured: What was found, in words.
         next: How to mend it; empty where there is nothing to.
+        needed: Whether nothing is promoted while it is open: a search was to be had.
     """
 
     met: Met
     measured: str
     next: str = ""
+    needed: bool = False
 
 
 NOBODY_LOOKED = LeakCheck("open", "nobody looked")
@@ -45,6 +48,7 @@ class Standing:
         state: How far its run is.
         stale: What has changed since it was made.
         refused: Why it cannot be compared with the baseline; empty where it can.
+        unseen: Of what it was made from, what cannot be looked at now.
     """
 
     experiment: str
@@ -52,6 +56,7 @@ class Standing:
     state: str = COMPLETE
     stale: tuple[str, ...] = ()
     refused: str = ""
+    unseen: tuple[str, ...] = ()
 
     @property
     def fault(self) -> str:
@@ -127,7 +132,7 @@ def standings(
     """
     return tuple(
         Standing(line.name, barred(config, line.name), line.state, tuple(line.stale),
-                 refused.get(line.name, ""))
+                 refused.get(line.name, ""), tuple(line.unseen))
         for line in lines
     )  # fmt: skip
 
@@ -148,3 +153,9 @@ def faults(context: Context, experiment: str) -> Sequence[str]:
     """Return why the figures of an experiment or the baseline are not those of whole runs."""
     pair = (context.standing(experiment), context.standing(context.baseline))
     return [one.fault for one in pair if one.fault]
+
+
+def unseen(context: Context, experiment: str) -> str:
+    """Return what of an experiment or the baseline cannot be looked at now, in words."""
+    pair = (context.standing(experiment), context.standing(context.baseline))
+    return "; ".join(f"of {one.experiment} {listed(one.unseen)}" for one in pair if one.unseen)

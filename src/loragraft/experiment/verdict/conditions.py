@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from loragraft.experiment.analysis.model import Comparison, Condition, Figure, Met
 from loragraft.experiment.analysis.numbers import spelled
-from loragraft.experiment.verdict.candidates import Context, Standing, faults
+from loragraft.experiment.verdict.candidates import Context, Standing, faults, unseen
 from loragraft.experiment.verdict.config import PromotionConfig, ProtocolGate
 from loragraft.experiment.verdict.needed import (
     Reach,
@@ -39,11 +39,13 @@ class Asked:
         heads: Whether it would be met with ever more questions, if the world is as it was
             observed; None where questions are not what it lacks.
         questions: With how many it would be decided; None where none can be named.
+        blocks: Whether nothing is promoted while it is open.
     """
 
     condition: Condition
     heads: bool | None = None
     questions: int | None = None
+    blocks: bool = True
 
     @property
     def met(self) -> Met:
@@ -104,9 +106,12 @@ class Gain:
 
 def runs(standing: Standing, context: Context) -> Iterator[Asked]:
     """Ask whether figures are those of whole runs of now, over the same questions."""
-    wrong = faults(context, standing.experiment)
+    wrong, hidden = faults(context, standing.experiment), unseen(context, standing.experiment)
+    whole = "complete, and nothing has changed"
+    if hidden:
+        whole += f" that can be looked at; what cannot be, now: {hidden}"
     yield Asked(Condition(
-        RUNS, "open" if wrong else "yes", "; ".join(wrong) or "complete, and nothing has changed",
+        RUNS, "open" if wrong else "yes", "; ".join(wrong) or whole,
         "complete runs of what is there now", context.run if wrong else "",
     ))  # fmt: skip
     if standing.refused:
@@ -218,7 +223,7 @@ def leaks(context: Context) -> Asked:
     """Ask whether the test is one."""
     found = context.leaks
     return Asked(Condition(LEAKS, found.met, found.measured, "no test question was seen",
-                           found.next))  # fmt: skip
+                           found.next), blocks=found.needed)  # fmt: skip
 
 
 def protocol(gate: ProtocolGate, found: Gain) -> Iterator[Asked]:

@@ -162,7 +162,7 @@ class _Case:
         """Return what must be said whatever was decided."""
         if not self.rule.leaks:
             return " Leaks were not asked about (promotion.leaks)."
-        if self.context.leaks.met == "open":
+        if self.context.leaks.met == "open" and not self.context.leaks.needed:
             said = self.context.leaks.measured.rstrip(".")
             return f" Whether test questions leaked is not known: {said}."
         return ""
@@ -173,7 +173,7 @@ def _failed(asked: Sequence[Asked]) -> str:
 
 
 def _open(asked: Asked) -> bool:
-    return asked.met == "open" and asked.condition.name != LEAKS
+    return asked.met == "open" and asked.blocks
 
 
 def _decision(asked: Sequence[Asked]) -> Decision:

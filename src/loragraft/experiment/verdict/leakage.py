@@ -60,7 +60,8 @@ def check_leaks(config: SeriesConfig, progress: Progress | None = None) -> Leaka
         split = find_split(data.tag, data.splits)
         report = _report(config, split, progress)
     except (InputError, LockedError) as error:
-        return _unknown(f"nobody could look: {error}", "Put back what is missing.")
+        said = f"nobody could look for leaked questions ({str(error).rstrip('.')})"
+        return Leakage(LeakCheck("open", said, "Put back what is missing.", needed=True))
     return Leakage(_doubted(_told(report, data.part), other_splits(config, split), split), report)
 
 
@@ -77,6 +78,7 @@ def _doubted(check: LeakCheck, others: Sequence[str], split: LoadedSplit) -> Lea
         f"{check.measured}, but {'; '.join(others)}, not on {split.tag} of seed {split.seed}: what "
         "was seen there nobody has looked at",
         "Ask the test part of the split that was trained with (data.tag), or train again.",
+        needed=True,
     )
 
 
