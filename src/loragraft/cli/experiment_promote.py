@@ -76,8 +76,8 @@ def promote(
             _show_conditions(verdict)
         for verdict in verdicts:
             click.echo(clean(f"{verdict.decision}: {verdict.sentence}"))
-        if promoted is not None and len(verdicts) > 1:
-            click.echo(clean(f"Promoted: {promoted}"))
+        if promoted is not None and not write:
+            click.echo(clean(f"To be promoted: {promoted}. --write notes it in default.yaml."))
         if write:
             _show_noted(noted)
     sys.exit(choice.code)

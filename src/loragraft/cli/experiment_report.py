@@ -56,14 +56,18 @@ def report(
         print_json({**found.table.to_json(), "analysis": found.analysis.to_json()})
     else:
         _show(found)
-    _write(found, output, quiet=as_json)
+    _write(found, output, limit, quiet=as_json)
 
 
-def _write(found: Gathered, output: Path | None, *, quiet: bool) -> None:
-    """Write the report, and say where; a series without any run has none."""
+def _write(found: Gathered, output: Path | None, limit: int | None, *, quiet: bool) -> None:
+    """Write the report, and say where; a series without any run has none.
+
+    A report on fewer questions does not take the place of the one on all.
+    """
     from loragraft.chat.cleaning import clean
     from loragraft.experiment.analysis.writing import (
         FOLDER,
+        refuse_other_texts,
         report_markdown,
         write_report,
         write_text,
@@ -71,13 +75,16 @@ def _write(found: Gathered, output: Path | None, *, quiet: bool) -> None:
 
     config = found.series.config
     if output is not None and output.suffix == MARKDOWN:
-        write_text(output, report_markdown(found.analysis, found.table))
+        text = report_markdown(found.analysis, found.table)
+        refuse_other_texts(output, text)
+        write_text(output, text)
         click.echo(clean(f"Written: {output}"), err=True)
         return
     if not found.series.arms:
         click.echo("Nothing was run yet, so there is no page.", err=True)
         return
-    folder = output or config.outputs / config.series / FOLDER
+    few = () if limit is None else (f"limit-{limit}",)
+    folder = output or Path(config.outputs, config.series, FOLDER, *few)
     page = write_report(folder, found.analysis, found.browsable(), found.table)
     click.echo(clean(f"The page: {page}"), err=quiet)
 

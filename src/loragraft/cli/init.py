@@ -52,7 +52,10 @@ def _print(made: Workspace, dry_run: bool) -> None:
     if made.kept:
         names = ", ".join(made.kept[:SHOWN])
         more = f" and {len(made.kept) - SHOWN} more" if len(made.kept) > SHOWN else ""
-        click.echo(f"Note: {names}{more} differ from ours and stay as they are (--force replaces "
-                   "them, the old ones kept).", err=True)  # fmt: skip
+        one = len(made.kept) == 1
+        click.echo(f"Note: {names}{more} {'differs' if one else 'differ'} from ours and "
+                   f"{'stays as it is' if one else 'stay as they are'} (--force replaces "
+                   f"{'it, the old one' if one else 'them, the old ones'} kept).",
+                   err=True)  # fmt: skip
     if not dry_run:
         click.echo("Next: read README.md there, edit configs/, and try loragraft demo.")

@@ -1,7 +1,7 @@
 """The root command: groups by name, errors turned into messages and exit codes.
 
 Exit codes: 0 done; 1 a check failed or the verdict is no; 2 bad usage or input; 3 a part outside
-loragraft is unavailable; 130 interrupted.
+loragraft is unavailable; 130 interrupted; 141 nobody reads the output.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from loragraft.errors import LoragraftError
 INTERRUPTED = 130
 """128 + SIGINT, as shells report it."""
 UNAVAILABLE = 3
+NOBODY_READS = 141
+"""128 + SIGPIPE: whoever read the output has gone. What was done is done; no check has failed."""
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 GROUPS: Mapping[str, tuple[str, str]] = {
@@ -95,7 +97,7 @@ class LazyGroup(click.Group):
             sys.exit(INTERRUPTED)
         except BrokenPipeError:
             sys.stderr.close()
-            sys.exit(1)
+            sys.exit(NOBODY_READS)
         except OSError as error:
             if error.errno not in NO_ROOM:
                 raise

@@ -5,16 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from loragraft.artifact.metadata import plain
+from loragraft.checkpoint.resolve import existing_path
 from loragraft.dataset.records import TaskRecord, to_json
+from loragraft.engine.batch.specs import LlamaSpec, TransformersSpec
 from loragraft.experiment.config import Experiment, ScorePrompt, SeriesConfig
 from loragraft.experiment.records import SCHEMA_VERSION
 
 PACE = frozenset({"concurrency", "timeout", "retries", "requests_per_minute", "needed", "threads",
                    "input_price", "output_price"})  # fmt: skip
 """Of an engine's configuration: what decides when an answer comes and what it costs, not which."""
+
+A_PATH = "a path"
+"""Stands for one, wherever it leads."""
 
 
 def digest(values: object) -> str:
@@ -31,7 +37,9 @@ def record_digest(record: TaskRecord) -> str:
 def asked_of(config: SeriesConfig, name: str) -> dict[str, Any]:
     """Return what a configuration says about the answers of an experiment, as JSON values.
 
-    It takes no file into account; what is only for people, or decides scores alone, is left out.
+    It takes no file into account, and no path: what lies there is compared by its content (see
+    :mod:`~loragraft.experiment.facts`), so that a workspace may be moved, and be looked at from any
+    folder. What is only for people, or decides scores alone, is left out.
     """
     experiment = config.experiments[name]
     values: dict[str, Any] = {
@@ -52,8 +60,21 @@ def asked_of(config: SeriesConfig, name: str) -> dict[str, Any]:
 def _engine(experiment: Experiment) -> dict[str, Any] | None:
     if experiment.engine is None:
         return None
-    values = experiment.engine.model_dump(mode="json")
+    spec = experiment.engine
+    values = spec.model_dump(mode="json")
+    for part in ("model", "adapter"):
+        value = values.get(part)
+        if value is not None and _is_path(spec, value):
+            values[part] = A_PATH
     return {key: value for key, value in values.items() if key not in PACE}
+
+
+def _is_path(spec: object, name: str) -> bool:
+    """Whether a model's name is a path, and none of a repository or of a tag."""
+    if isinstance(spec, LlamaSpec):
+        return True
+    here = Path(name).is_absolute() or existing_path(name) is not None
+    return isinstance(spec, TransformersSpec) and here
 
 
 def _scoring(experiment: Experiment) -> Any:  # noqa: ANN401
@@ -64,7 +85,7 @@ def _scoring(experiment: Experiment) -> Any:  # noqa: ANN401
 def _retrieval(config: SeriesConfig, experiment: Experiment) -> dict[str, Any] | None:
     if config.retrieval is None or not (experiment.retrieval or experiment.stuffed):
         return None
-    return config.retrieval.model_dump(mode="json", exclude={"embedder"})
+    return config.retrieval.model_dump(mode="json", exclude={"embedder", "index"})
 
 
 def run_inputs(

@@ -35,20 +35,26 @@ def score_arm(job: ArmJob, *, progress: Progress | None = None) -> None:
     info = read_run(job.folder)
     if info is None:
         raise InputError(f"{job.folder} holds no run; make one with loragraft experiment run.")
-    made_from = _made_from(job, info)
-    if info.scores.get("made_from") == made_from and as_written(job.folder, info):
+    made_from = _made_from(job, job.questions.digest)
+    enough = (made_from, _made_from(job, info.questions))  # of those that are asked now, or of all
+    if info.scores.get("made_from") in enough and as_written(job.folder, info):
         return
     with hold_lock(lock_path(job.folder)):
         _Scorer(job, info, made_from, progress or Silent()).run()
 
 
-def _made_from(job: ArmJob, info: RunInfo) -> str:
-    """Return a digest of all that scores are made from, told without loading anything."""
+def _made_from(job: ArmJob, questions: str) -> str:
+    """Return a digest of all that scores are made from, told without loading anything.
+
+    Args:
+        job: The experiment.
+        questions: Digest of the questions whose answers are measured: a limit leaves some out.
+    """
     path = job.folder / SAMPLES_NAME
     judge = job.config.judge and job.config.judge.model_dump(mode="json")
     return digest({
         "samples": sha256_file(path) if path.is_file() else None,
-        "questions": info.questions,
+        "questions": questions,
         "metrics": job.config.metrics.model_dump(mode="json"),
         "judge": judge,
         "version": __version__,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from loragraft.experiment.analysis.slices import BY_PAPER
 from loragraft.experiment.markdown import Block, blocks_of
 from loragraft.experiment.statistics.results import Interval
 from loragraft.experiment.table import NOT_RUN, Table
+from loragraft.experiment.verdict.wording import SHARE
 
 DECISIONS: Mapping[str, str] = {
     "promote": "PROMOTE",
@@ -60,10 +62,12 @@ def verdict_lines(analysis: Analysis) -> list[str]:
 
 
 def _told(one: Comparison, unit: str) -> str:
+    adjusted = p_value(one.adjusted).removeprefix("= ")
     return (
         f"{one.experiment} beside {one.baseline}: {one.metric} {difference(one.difference, unit)} "
-        f"{_between(one.interval, unit, sign=True)}, corrected p {p_value(one.adjusted)}, better "
-        f"in {one.better} and worse in {one.worse} of {one.count} questions."
+        f"{_between(one.interval, unit, sign=True)}, p {p_value(one.test.p)} (corrected for all "
+        f"that was compared: {adjusted}), better in {one.better} and worse in {one.worse} of "
+        f"{one.count} questions."
     )
 
 
@@ -130,28 +134,39 @@ def _comparisons(analysis: Analysis) -> Block:
     leading = leading_metric(analysis)
     shown = [one for one in analysis.comparisons
              if one.metric == leading or analysis.metrics[one.metric]["tier"] == _MAIN]  # fmt: skip
-    rows = [_comparison(one, str(analysis.metrics[one.metric]["unit"])) for one in shown]
+    families = Counter(one.family for one in analysis.comparisons)
+    rows = [_comparison(one, str(analysis.metrics[one.metric]["unit"]), families[one.family])
+            for one in shown]  # fmt: skip
     tests = ", ".join(dict.fromkeys(one.test.name for one in shown))
     title = f"Beside the baseline {analysis.baseline}, on questions that both have ({tests})"
-    columns = ("metric", "experiment", "difference", "corrected p", "better / worse",
+    columns = ("metric", "experiment", "difference", "p (corrected)", "better / worse",
                "questions", "left out", "could see")  # fmt: skip
     return Block(title, columns, rows)
 
 
-def _comparison(one: Comparison, unit: str) -> list[str]:
-    visible = "" if one.smallest is None else difference(one.smallest, unit).removeprefix("+")
+def _comparison(one: Comparison, unit: str, family: int) -> list[str]:
     corrected = "Holm" if one.family == "gating" else "BH"
+    p, adjusted = (p_value(value).removeprefix("= ") for value in (one.test.p, one.adjusted))
     in_papers = "" if one.papers == one.count else f" in {one.papers} papers"
     return [
         one.metric,
         one.experiment,
         f"{difference(one.difference, unit)} {_between(one.interval, unit, sign=True)}",
-        f"{p_value(one.adjusted).removeprefix('= ')} {corrected}",
+        f"{p} ({adjusted}, {corrected} of {family})" if family > 1 else p,
         f"{one.better} / {one.worse}",
         f"{one.count}{in_papers}",
         str(one.excluded),
-        visible,
+        _visible(one, unit),
     ]
+
+
+def _visible(one: Comparison, unit: str) -> str:
+    """Return the smallest difference that could have been seen; more than all is none."""
+    if one.smallest is None:
+        return ""
+    if unit == SHARE and one.smallest > 1:
+        return "none"
+    return difference(one.smallest, unit).removeprefix("+")
 
 
 def _effects(analysis: Analysis, title: str, effects: Sequence[Effect]) -> Block:

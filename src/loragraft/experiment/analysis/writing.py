@@ -56,6 +56,25 @@ def write_report(
     return folder / PAGE
 
 
+def refuse_other_texts(path: Path, text: str) -> None:
+    """Refuse to write a report over a file that is none of the same series.
+
+    Raises:
+        InputError: If something else is there, such as a README.md.
+    """
+    title = text.partition("\n")[0]
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            there = file.readline(len(title) + 2).rstrip("\r\n")
+    except OSError:
+        return  # nothing is there, or it is not to be written either, which is then said
+    if there and there != title:
+        raise InputError(
+            f"{path} is there, and is no report of this series; expected a first line {title!r}. "
+            "Name another file with --output, or move this one away."
+        )
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a file, and the folders that it stands in.
 

@@ -195,8 +195,9 @@ def grounding(wanted: float, figure: Figure | None, broken: str, context: Contex
     told = (f"{spelled(figure.value, SHARE)} (at least {spelled(figure.lower, SHARE)}, at most "
             f"{spelled(figure.upper, SHARE)}; {rest_on(figure.count, figure.papers)})")  # fmt: skip
     if broken:
-        return Asked(Condition(GROUNDED, "open", f"{told}, but {broken}", asked,
-                               "Mend the metric, or choose another support test "
+        return Asked(Condition(GROUNDED, "open", f"{told}, but {broken[0].lower()}{broken[1:]}",
+                               asked, "Ask more questions; where the control fails with many, "
+                               "choose another support test "
                                "(metrics.grounding.support)."))  # fmt: skip
     if figure.upper < wanted:
         return Asked(Condition(GROUNDED, "no", told, asked), False)

@@ -100,13 +100,19 @@ def check_metric(config: SeriesConfig, analysis: Analysis) -> None:
         InputError: Naming those that it does; a series without any run measures nothing yet.
     """
     rule = config.promotion
-    if rule is None or not analysis.metrics or rule.metric in analysis.metrics:
+    single = [name for name, info in analysis.metrics.items() if info["tier"] != "diagnostic"]
+    if rule is None or not analysis.metrics or rule.metric in single:
         return
-    near = difflib.get_close_matches(rule.metric, analysis.metrics, 1)
+    if rule.metric in analysis.metrics:
+        raise InputError(
+            f"promotion.metric is {rule.metric}, which describes a run and compares none; expected "
+            f"one of {', '.join(single)}."
+        )
+    near = difflib.get_close_matches(rule.metric, single, 1)
     guess = f"; did you mean {near[0]}?" if near else "."
     raise InputError(
         f"promotion.metric is {rule.metric}, which the series does not measure{guess} It measures "
-        f"{', '.join(analysis.metrics)} (metrics.groups)."
+        f"{', '.join(single)} (metrics.groups)."
     )
 
 
