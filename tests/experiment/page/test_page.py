@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from loragraft.experiment.analysis.model import Analysis, Browsable, Verdict
+from loragraft.experiment.analysis.model import Analysis, Browsable, Control, Verdict
 from loragraft.experiment.analysis.numbers import bare
+from loragraft.experiment.page.controls import standing_of
 from loragraft.experiment.page.make import render
 from loragraft.experiment.page.provenance import LONGEST, MOST_ROWS, rows_of
 from loragraft.experiment.page.verdicts import cards_of
@@ -156,3 +157,36 @@ def test_provenance_is_flat_and_bounded() -> None:
     many = rows_of({str(number): number for number in range(1000)})
     assert len(many) == MOST_ROWS + 1
     assert many[-1] == ("…", "700 more values stand in report.json")
+
+
+@pytest.mark.parametrize(
+    ("experiment", "value", "passed", "word"),
+    [
+        (HYBRID, 0.1, True, "passed"),
+        (HYBRID, 0.1, False, "FAILED"),
+        (HYBRID, 0.1, None, "open"),
+        ("", 0.1, None, "for comparison"),
+        (HYBRID, None, None, "not to be had"),
+        ("", None, None, "not to be had"),
+    ],
+)
+def test_a_control_says_how_it_stands(
+    small: Made, experiment: str, value: float | None, passed: bool | None, word: str
+) -> None:
+    one = Control("any", experiment, FACTUALITY, value, 0.5, 20, passed, "So it is.")
+    assert standing_of(one) == word
+    text = Reader(render(dataclasses.replace(small.analysis, controls=(one,)),
+                         Browsable((), ()))).text  # fmt: skip
+    row = text[text.index("result meaning" if "result meaning" in text else "resultmeaning") :]
+    words = ("passed", "FAILED", "open", "for comparison", "not to be had")
+    assert [one for one in words if one in row[: row.index("So it is.")]] == [word]
+
+
+def test_an_interval_without_width_has_no_spread(page: str) -> None:
+    assert '(no spread<span class="unseen">: ' in page
+    shown = re.sub(r'<span class="unseen">.*?</span>', "", page, flags=re.DOTALL)
+    assert not re.search(r">0\.000</data> to <data[^>]*>0\.000<", shown)
+
+
+def test_keys_of_provenance_break_between_words_only(page: str) -> None:
+    assert "provenance.<wbr>inputs.<wbr>engine.<wbr>sha256" in page

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from loragraft.experiment.analysis import numbers
 from loragraft.experiment.analysis.model import Analysis, Browsable
+from loragraft.experiment.page.controls import standing_of
 from loragraft.experiment.page.figures import slice_tables, spreads_of, tiers_of
 from loragraft.experiment.page.forest import (
     better_of,
@@ -112,6 +113,7 @@ def _environment(analysis: Analysis) -> Environment:
         better_of=lambda metric: better_of(analysis, metric),
         scale_of=numbers.scale_of,
         rows_of=rows_of,
+        standing_of=standing_of,
     )
     environment.filters.update(_filters())
     return environment
@@ -128,6 +130,7 @@ def _filters() -> dict[str, Callable[..., Any]]:
         "p_alone": lambda value: _data(value, numbers.p_value(value).removeprefix("= ")),
         "level": numbers.percent,
         "breakable": _breakable,
+        "path": lambda text: _breakable(text, signs="_-/."),
     }
 
 
@@ -141,14 +144,14 @@ def _data(value: float | None, text: str) -> Markup:
     return Markup('<data value="{}">{}</data>').format(repr(float(value)), shown)
 
 
-def _breakable(text: str) -> Markup:
-    """Return a name that may be broken behind each underscore, hyphen and slash."""
+def _breakable(text: str, signs: str = "_-/") -> Markup:
+    """Return a name that may be broken behind each underscore, hyphen and slash: nowhere else."""
     from markupsafe import Markup, escape
 
     from loragraft.chat.cleaning import clean
 
     safe = str(escape(clean(text)))
-    for sign in "_-/":
+    for sign in signs:
         safe = safe.replace(sign, f"{sign}<wbr>")
     return Markup(safe)
 
