@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from loragraft.experiment.analysis.model import Analysis, Distribution, Figure, Slice
 from loragraft.experiment.page.forest import better_of, focus_of, tier_of, unit_of
-from loragraft.experiment.page.marks import Axis, axis_over, bins_axis, share_axis
+from loragraft.experiment.page.marks import Axis, axis_over, bins_axis, only_axis, share_axis
 
 TIERS = (
     ("main", "What verdicts rest on"),
@@ -18,6 +18,8 @@ MOST_SLICES = 100
 """Rows of one kind on the page: nobody reads more, and browsers grow slow."""
 NARROWEST = 1.5
 """Percent of the width: a narrower column could not be seen."""
+ALONE = 4.0
+"""Percent of the width: the one bar of values that are all alike, where bins say nothing."""
 SHORT = 12
 """Rows that are shown at once."""
 _BY = (("task type", "Task type"), ("paper in training", "Paper in training"), ("paper", "Paper"))
@@ -175,11 +177,13 @@ class Histogram:
         values: What they are.
         columns: Of the plot.
         mean: Where the mean is, in percent.
+        alike: Whether all values are one.
     """
 
     values: Distribution
     columns: tuple[Column, ...]
     mean: float
+    alike: bool
 
 
 @dataclass(frozen=True)
@@ -212,7 +216,13 @@ def spreads_of(analysis: Analysis, *, seconds: bool) -> list[Spread]:
 def _spread(found: Sequence[Distribution]) -> Spread:
     axis = bins_axis([one.edges for one in found], found[0].unit, log=all(o.log for o in found))
     top = max((_top(one) for one in found), default=1.0) or 1.0
-    plots = tuple(Histogram(one, _columns(axis, one, top), axis.at(one.mean)) for one in found)
+    value = found[0].low
+    if all(one.low == one.high == value for one in found):
+        axis = only_axis(axis, value, found[0].unit)
+    plots = tuple(
+        Histogram(one, _columns(axis, one, top), axis.at(one.mean), one.low == one.high)
+        for one in found
+    )
     return Spread(found[0].metric, found[0].unit, axis, top, plots)
 
 
@@ -230,6 +240,9 @@ def _sides(axis: Axis, low: float, high: float) -> tuple[float, float]:
 
 def _columns(axis: Axis, one: Distribution, top: float) -> tuple[Column, ...]:
     total = sum(one.counts) or 1
+    if one.low == one.high:
+        left = min(max(axis.at(one.low) - ALONE / 2, 0.0), 100 - ALONE)
+        return (Column(round(left, 3), ALONE, round(100 / top, 3), sum(one.counts)),)
     return tuple(
         Column(*_sides(axis, low, high), round(count / total / top * 100, 3), count)
         for low, high, count in zip(one.edges, one.edges[1:], one.counts, strict=False)

@@ -88,6 +88,12 @@ def bins_axis(edges: Sequence[Sequence[float]], unit: str, *, log: bool) -> Axis
     return Axis(low, high, ticks, log)
 
 
+def only_axis(axis: Axis, value: float, unit: str) -> Axis:
+    """Return an axis that tells one value only: bins around it have no meaning of their own."""
+    tick = Tick(axis.at(value), _short(bare(value, unit)))
+    return Axis(axis.low, axis.high, (tick,), axis.log)
+
+
 def _step(width: float) -> float:
     """Return the smallest round step that gives few enough ticks."""
     rough = max(width, _NARROWEST) / MOST_TICKS
