@@ -234,6 +234,24 @@ def test_a_phone_shows_all_without_scrolling_sideways(
             assert seen.clean, seen
 
 
+def test_a_phone_shows_every_link_every_caption_and_no_label_beyond_the_edge(
+    browser: Browser, few: Shown
+) -> None:
+    with opened(browser, few.path, width=360) as (page, _):
+        page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+        right = page.locator("nav a, .scroll caption, .stacked td, .axis text").evaluate_all(
+            "all => all.filter(one => one.checkVisibility() && !one.closest('thead')).map("
+            "one => [one.textContent, one.getBoundingClientRect().right])"
+        )
+        left = page.locator(".axis text").evaluate_all(
+            "all => all.filter(one => one.checkVisibility()).map("
+            "one => one.getBoundingClientRect().left)"
+        )
+        assert len(right) > 50
+        assert [pair for pair in right if pair[1] > 360] == []
+        assert min(left) >= 0
+
+
 def ground(page: Page) -> str:
     color: str = page.evaluate("getComputedStyle(document.body).backgroundColor")
     return color
