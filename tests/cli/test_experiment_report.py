@@ -86,6 +86,32 @@ def test_fewer_questions_than_were_asked_are_all_that_counts(series: Path, tmp_p
     assert {one["questions"] for one in values["slices"]} <= set(range(1, 6))
 
 
+def test_a_limit_leaves_the_whole_series_its_scores_and_its_report(series: Path) -> None:
+    folder = series / "outputs" / "pairs"
+    whole = invoke("report", series / "series.yaml", "--json").stdout
+    page = (folder / "report" / "index.html").read_bytes()
+    for arm in ("first", "second"):
+        (folder / arm / "scores.jsonl").unlink()
+    few = invoke("report", series / "series.yaml", "--limit", "5")
+    assert few.exit_code == 0, few.output
+    assert (folder / "report" / "limit-5" / "index.html").is_file()
+    assert (folder / "report" / "index.html").read_bytes() == page
+    again = json.loads(invoke("report", series / "series.yaml", "--json").stdout)
+    assert again["analysis"]["figures"] == json.loads(whole)["analysis"]["figures"]
+
+
+def test_a_report_takes_no_other_files_place(series: Path, tmp_path: Path) -> None:
+    file = tmp_path / "README.md"
+    file.write_text("# My project\n")
+    refused = invoke("report", series / "series.yaml", "--output", file)
+    assert refused.exit_code == 2
+    assert "no report of this series" in refused.stderr
+    assert file.read_text() == "# My project\n"
+    for _ in range(2):  # its own it replaces
+        made = invoke("report", series / "series.yaml", "--output", tmp_path / "pairs.md")
+        assert made.exit_code == 0, made.output
+
+
 def test_before_any_run_there_is_no_page(tmp_path: Path, static_folder: Path) -> None:
     path = embedding_series(tmp_path, static_folder, 3)
     shown = invoke("report", path)

@@ -95,6 +95,24 @@ def test_other_questions_and_another_configuration_are_stale(
     assert first(config).stale == ("questions",)
 
 
+def test_a_series_is_what_it_was_from_any_folder_and_after_a_move(
+    config: SeriesConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert first(config).stale == ()
+    monkeypatch.chdir(tmp_path)
+    assert first(loaded(Path("series.yaml"))).stale == ()
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    for name in ("series.yaml", "pairs.jsonl", "outputs", "embedder"):
+        (tmp_path / name).rename(moved / name)
+    text = (moved / "series.yaml").read_text(encoding="utf-8")
+    (moved / "series.yaml").write_text(text.replace(str(tmp_path / "embedder"), "./embedder"))
+    monkeypatch.chdir(moved)
+    for path in (Path("series.yaml"), moved / "series.yaml"):
+        status = first(loaded(path))
+        assert (status.state, status.stale, status.unseen) == ("complete", (), ())
+
+
 @pytest.fixture
 def running(folder: Path) -> Iterator[None]:
     """The first experiment at work in this process, for a while already, with some answers."""

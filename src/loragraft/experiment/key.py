@@ -5,14 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from loragraft.artifact.metadata import plain
-from loragraft.checkpoint.resolve import existing_path
+from loragraft.checkpoint.resolve import existing_path, looks_like_repository
 from loragraft.dataset.records import TaskRecord, to_json
 from loragraft.engine.batch.specs import LlamaSpec, TransformersSpec
-from loragraft.experiment.config import Experiment, ScorePrompt, SeriesConfig
+from loragraft.experiment.config import (
+    ClassifierSpec,
+    EmbedderArm,
+    Experiment,
+    ScorePrompt,
+    SeriesConfig,
+)
 from loragraft.experiment.records import SCHEMA_VERSION
 
 PACE = frozenset({"concurrency", "timeout", "retries", "requests_per_minute", "needed", "threads",
@@ -73,8 +78,8 @@ def _is_path(spec: object, name: str) -> bool:
     """Whether a model's name is a path, and none of a repository or of a tag."""
     if isinstance(spec, LlamaSpec):
         return True
-    here = Path(name).is_absolute() or existing_path(name) is not None
-    return isinstance(spec, TransformersSpec) and here
+    here = existing_path(name) is not None or not looks_like_repository(name)
+    return here and isinstance(spec, TransformersSpec | ClassifierSpec | EmbedderArm)
 
 
 def _scoring(experiment: Experiment) -> Any:  # noqa: ANN401

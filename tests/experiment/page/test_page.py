@@ -11,7 +11,7 @@ import pytest
 
 from loragraft.experiment.analysis.model import Analysis, Browsable, Control, Verdict
 from loragraft.experiment.analysis.numbers import bare
-from loragraft.experiment.page.controls import standing_of
+from loragraft.experiment.analysis.standing import standing_of
 from loragraft.experiment.page.make import render
 from loragraft.experiment.page.provenance import LONGEST, MOST_ROWS, rows_of
 from loragraft.experiment.page.verdicts import cards_of

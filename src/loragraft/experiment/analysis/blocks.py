@@ -9,6 +9,7 @@ from dataclasses import replace
 from loragraft.experiment.analysis.model import Analysis, Comparison, Effect, Figure, Verdict
 from loragraft.experiment.analysis.numbers import difference, p_value, signed, spelled
 from loragraft.experiment.analysis.slices import BY_PAPER
+from loragraft.experiment.analysis.standing import standing_of
 from loragraft.experiment.markdown import Block, blocks_of
 from loragraft.experiment.statistics.results import Interval
 from loragraft.experiment.table import NOT_RUN, Table
@@ -180,14 +181,13 @@ def _effects(analysis: Analysis, title: str, effects: Sequence[Effect]) -> Block
 
 
 def _controls(analysis: Analysis) -> Block:
-    words = {True: "passed", False: "FAILED", None: ""}
     rows = []
     for one in analysis.controls:
         unit = str(analysis.metrics.get(one.metric, {}).get("unit", ""))
         rows.append([one.name, one.experiment or "the questions", one.metric,
                      _or_blank(one.value, unit), _or_blank(one.real, unit), str(one.count),
-                     words[one.passed], one.sentence])  # fmt: skip
-    columns = ("control", "of", "metric", "control's", "real", "answers", "", "in words")
+                     standing_of(one), one.sentence])  # fmt: skip
+    columns = ("control", "of", "metric", "control's", "real", "answers", "result", "in words")
     return Block("Controls", columns, rows)
 
 

@@ -215,7 +215,8 @@ class Control:
         value: Of the control; None with a reason.
         real: What the experiment itself has; None where it is of the questions alone.
         count: Answers that it rests on.
-        passed: Whether the metric stands the control; None where it is for comparison only.
+        passed: Whether the metric stands the control; None where that is open, or where it
+            is for comparison only: see ``standing_of``.
         sentence: In words.
     """
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from loragraft.experiment.analysis import numbers
 from loragraft.experiment.analysis.model import Analysis, Browsable
-from loragraft.experiment.page.controls import standing_of
+from loragraft.experiment.analysis.standing import standing_of
 from loragraft.experiment.page.figures import slice_tables, spreads_of, tiers_of
 from loragraft.experiment.page.forest import (
     better_of,
