@@ -174,6 +174,6 @@ def _told(found: Foresight, answered: int | None) -> Iterator[str]:
         alike = "" if found.design == 1 else f", and an intra-class correlation of {CORRELATION:g}"
         yield f"That assumes experiments that disagree on {DISCORDANCE:.0%} of questions{alike}."
     else:
+        bound = f", and papers make their variance {found.design:.1f} times as large"
         yield (f"That rests on {answered:,} questions that were answered: differences deviate by "
-               f"{found.deviation:.2f}, and papers make their variance {found.design:.1f} times "
-               "as large.")  # fmt: skip
+               f"{found.deviation:.2f}{bound if round(found.design, 1) != 1 else ''}.")  # fmt: skip

@@ -97,7 +97,8 @@ class _Scorer:
         intact = as_written(self._job.folder, self._info)
         before = before if intact else {}
         old = self._old() if before else {}
-        self._progress.begin(f"{self._job.name}: measuring", len(metrics), "metrics")
+        self._progress.begin(f"{self._job.name}: measuring", len(metrics),
+                             "metrics" if len(metrics) != 1 else "metric")  # fmt: skip
         for metric in metrics:
             name = " ".join(info.name for info in metric.infos)
             keys[name] = digest([content, plain_identity(metric)])

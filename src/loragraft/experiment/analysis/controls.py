@@ -131,7 +131,7 @@ class _Maker:
         key = digest([VERSION, self._config.seed, most, measured, arm.info.questions, content])
         kept = None if measured is None else self.cache.find(f"{_PASSAGES} {name}", key)
         if kept is None or not kept.keys() >= {*GROUNDED}:
-            self._progress.begin(f"{name}: passages of other papers", 1, "metrics")
+            self._progress.begin(f"{name}: passages of other papers", 1, "control")
             kept = self._score(arm, most)
             self.cache.keep(f"{_PASSAGES} {name}", key, kept)
         return kept
