@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -187,3 +189,54 @@ def test_links_and_modes_stay(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
         note_promotion(tmp_path / "default.yaml", entry())
+
+
+NOTING = """
+import sys
+from pathlib import Path
+from loragraft.experiment.verdict.noting import note_promotion
+from tests.experiment.verdict.test_noting import entry
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(12):
+    note_promotion(Path(sys.argv[1]), entry(experiment=f"{sys.argv[2]}{number}"))
+"""
+
+
+def test_two_at_once_are_both_kept(path: Path) -> None:
+    words = (sys.executable, "-c", NOTING, str(path))
+    running = [
+        subprocess.Popen((*words, who), cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        for who in "ab"
+    ]
+    for one in running:
+        assert one.stdout is not None
+        assert one.stdout.readline() == b"ready\n"
+    for one in running:
+        assert one.stdin is not None
+        one.stdin.write(b"go\n")
+        one.stdin.flush()
+    for one in running:
+        one.communicate()
+        assert one.returncode == 0
+    found = noted(path)
+    names = [found["experiment"], *(one["experiment"] for one in found["history"])]
+    assert sorted(names) == sorted(f"{who}{number}" for who in "ab" for number in range(12))
+    assert os.listdir(path.parent) == ["default.yaml"]
+
+
+def test_what_an_editor_saved_meanwhile_is_not_lost(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from loragraft.experiment.verdict import noting
+
+    check = noting._check
+
+    def saved(where: Path, *rest: Any) -> None:  # noqa: ANN401
+        check(where, *rest)
+        where.write_bytes(b"seed: 5\n")
+
+    monkeypatch.setattr(noting, "_check", saved)
+    with pytest.raises(InputError, match="changed meanwhile"):
+        note_promotion(path, entry())
+    assert path.read_bytes() == b"seed: 5\n"

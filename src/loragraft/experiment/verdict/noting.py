@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,8 @@ import pydantic
 import yaml
 
 from loragraft.artifact.files import write_atomically
-from loragraft.errors import InputError
+from loragraft.artifact.lock import hold_lock
+from loragraft.errors import InputError, LockedError
 from loragraft.experiment.verdict.promoted import Promoted
 from loragraft.plain_yaml import parse_yaml, read_yaml
 
@@ -30,6 +33,9 @@ _ENDS = ("\n", "\r", "\x85", "\u2028", "\u2029")
 _LINE = re.compile(r".*?(?:\r\n|[\n\r\x85\u2028\u2029])|.+\Z", re.DOTALL)
 """Lines as YAML counts them."""
 _BOM = "\ufeff"
+_PATIENCE = 30.0
+"""Seconds to wait for another promotion to be noted: reading and writing take a few hundredths."""
+_PAUSE = 0.05
 
 
 def note_promotion(path: Path, values: Mapping[str, Any]) -> bool:
@@ -44,8 +50,45 @@ def note_promotion(path: Path, values: Mapping[str, Any]) -> bool:
 
     Raises:
         InputError: If the file cannot be read, or edited without touching its other lines.
+        LockedError: If others keep noting promotions there for half a minute.
     """
     path = Path(os.path.realpath(path))
+    with _alone(path):
+        return _note(path, values)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold a configuration's lock; wait while another promotion is noted there.
+
+    The lock lies in the user's state folder: beside the configuration it would stay behind, and
+    a lock file that is removed no longer keeps out who has opened it.
+    """
+    from loragraft.ollama.record import state_folder, text_digest
+
+    folder = state_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be made ({error.strerror}); a lock goes there while {path} is "
+            "written. Set LORAGRAFT_STATE to another folder."
+        ) from None
+    lock = folder / f"promote-{text_digest(str(path))[:16]}.lock"
+    end = time.monotonic() + _PATIENCE
+    with ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(hold_lock(lock))
+                break
+            except LockedError:
+                if time.monotonic() > end:
+                    raise
+            time.sleep(_PAUSE)
+        yield
+
+
+def _note(path: Path, values: Mapping[str, Any]) -> bool:
     before = read_yaml(path).values  # says what is wrong with a file that cannot be read
     if before is not None and not isinstance(before, dict):
         raise InputError(f"{path} holds no keys with values; expected a configuration.")
@@ -54,10 +97,11 @@ def note_promotion(path: Path, values: Mapping[str, Any]) -> bool:
         return False
     history = [] if old is None else [_without_history(old), *old.get(HISTORY, [])]
     section = {**values, HISTORY: history}
-    text = path.read_bytes().decode("utf-8")
+    data = path.read_bytes()
+    text = data.decode("utf-8")
     edited = _edited(text, _spelled(section))
     _check(path, edited, before or {}, section)
-    _write(path, edited)
+    _write(path, data, edited)
     return True
 
 
@@ -176,8 +220,10 @@ def _check(path: Path, text: str, before: Mapping[str, Any], section: Mapping[st
         )
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, before: bytes, text: str) -> None:
     mode = path.stat().st_mode & 0o7777
+    if path.read_bytes() != before:  # an editor, or another user, knows no lock of ours
+        raise InputError(f"{path} was changed meanwhile, and nothing was written. Run this again.")
     try:
         write_atomically(path, text.encode("utf-8"))
         path.chmod(mode)
