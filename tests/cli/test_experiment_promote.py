@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -179,3 +181,41 @@ def test_another_file_can_be_named_and_what_is_signed_is_left_alone(
     assert yaml.safe_load(other.read_bytes())["promoted"]["model"] == "../bundle"
     assert "signs what would be changed" in found.stderr
     assert (tmp_path / "default.yaml").read_bytes() == DEFAULT
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        shutil.rmtree,
+        lambda bundle: (bundle / "new.Q8_0.gguf").unlink(),
+        lambda bundle: (bundle / METADATA_NAME).write_text(""),
+        lambda bundle: (bundle / METADATA_NAME).unlink(),
+    ],
+)
+def test_a_model_that_cannot_be_opened_is_not_noted(
+    tmp_path: Path, static_folder: Path, spoil: Callable[[Path], object]
+) -> None:
+    path = planted(tmp_path, BETTER, static_folder)
+    spoil(tmp_path / "bundle")
+    assert promote(path).exit_code == 0  # measures what is not measured yet
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    found = promote(path, "--write")
+    assert found.exit_code == 2, found.output
+    said = " ".join(found.stderr.split())
+    assert "nothing was written" in said
+    assert str(tmp_path / "bundle") in said
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+
+
+def test_an_adapter_that_nobody_can_tell_is_left_out_and_said(
+    tmp_path: Path, static_folder: Path
+) -> None:
+    path = planted(tmp_path, BETTER, static_folder)
+    told = read_metadata(tmp_path / "bundle")
+    write_metadata(tmp_path / "bundle", {**told, "adapters": "lora_x"})
+    found = promote(path, "--write", "--json")
+    assert found.exit_code == 0, found.output
+    notes = json.loads(found.stdout)["noted"]["notes"]
+    assert "an adapter is not known, and not noted" in notes[0]
+    section = yaml.safe_load((tmp_path / "default.yaml").read_bytes())["promoted"]
+    assert "adapter" not in section

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from loragraft.artifact.hashing import sha256_file
-from loragraft.artifact.metadata import write_metadata
+from loragraft.artifact.metadata import METADATA_NAME, write_metadata
 from loragraft.dataset.split.load import LoadedSplit
-from loragraft.engine.batch.specs import EngineSpec, OllamaSpec, TransformersSpec
+from loragraft.engine.batch.specs import EngineSpec, LlamaSpec, OllamaSpec, TransformersSpec
+from loragraft.errors import InputError
 from loragraft.experiment.analysis.model import Verdict
 from loragraft.experiment.arm_run import folder_of
 from loragraft.experiment.config import SeriesConfig
 from loragraft.experiment.run_info import RunInfo, write_run
 from loragraft.experiment.verdict.config import PromotionConfig
-from loragraft.experiment.verdict.entry import folders_of, relative_to
+from loragraft.experiment.verdict.entry import (
+    behind_of,
+    check_model,
+    folders_of,
+    relative_to,
+)
 from loragraft.experiment.verdict.promote import choose
 from loragraft.experiment.verdict.trained_on import other_splits
 from loragraft.ollama.record import Record, Registered
@@ -115,6 +123,101 @@ def test_a_hostile_name_of_an_adapter_leads_nowhere(
 def test_the_adapter_on_a_model_is_meant(register: Path, adapter: Path) -> None:
     engine = TransformersSpec(kind="transformers", model="Org/Base", adapter=str(adapter))
     assert folders_of(series(register, engine), "a") == (adapter.resolve(),)
+
+
+def folder_there(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def loop(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda path: path.write_text(""),
+        lambda path: path.write_text("[]"),
+        lambda path: path.write_text(path.read_text()[:-5]),
+        lambda path: path.write_text('{"schema_version": 1, "adapters": "lora_x"}'),
+        loop,
+        folder_there,
+        Path.unlink,
+        lambda path: shutil.rmtree(path.parent),
+    ],
+)
+def test_metadata_that_cannot_be_read_are_told(
+    register: Path, adapter: Path, spoil: Callable[[Path], object]
+) -> None:
+    bundle = merged(register / "x", adapter)
+    Record().put(registered(bundle))
+    config = series(register, OLLAMA, model={"digest": DIGEST})
+    assert behind_of(config, "a").adapter == str(adapter)
+    assert behind_of(config, "a").unread == ()
+    spoil(bundle / METADATA_NAME)
+    found = behind_of(config, "a")
+    assert found.adapter is None
+    assert len(found.unread) == 1
+    assert str(bundle) in found.unread[0]
+    assert folders_of(config, "a") == ((bundle,) if bundle.exists() else ())
+
+
+def test_a_list_of_registrations_that_cannot_be_read_is_told(register: Path) -> None:
+    config = series(register, OLLAMA, model={"digest": DIGEST})
+    Record().put(registered(register))
+    Record().path.write_text("{")
+    assert "cannot be read" in behind_of(config, "a").unread[0]
+
+
+def test_a_bundle_without_adapters_is_known_to_have_none(register: Path) -> None:
+    write_metadata(register, {"kind": "export", "adapters": []})
+    Record().put(registered(register))
+    found = behind_of(series(register, OLLAMA, model={"digest": DIGEST}), "a")
+    assert (found.adapter, found.unread) == (None, ())
+
+
+LOCAL = {"files": {"config.json": [2, 0, "ab"]}, "path": "/somewhere"}
+
+
+@pytest.mark.parametrize(
+    ("engine", "facts", "said"),
+    [
+        (LlamaSpec(model="outputs/gone"), {}, "outputs/gone is not there"),
+        (TransformersSpec(kind="transformers", model="/gone/base"), {}, "/gone/base is not there"),
+        (TransformersSpec(kind="transformers", model="gone/base"), {"model": LOCAL}, "gone/base"),
+        (TransformersSpec(kind="transformers", model="Org/B", adapter="./gone"), {}, "gone does"),
+        (TransformersSpec(kind="transformers", model="Org/B", adapter="gone/a"),
+         {"adapter": LOCAL}, "gone/a does not exist"),
+    ],
+)  # fmt: skip
+def test_a_model_that_is_gone_is_refused(
+    tmp_path: Path, engine: EngineSpec, facts: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InputError, match=f"nothing was written.*{said}.*Put it back"):
+        check_model(series(tmp_path, engine, **facts), "a")
+
+
+def test_a_checkpoint_that_lost_its_files_is_refused(tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    base.mkdir()
+    config = series(tmp_path, TransformersSpec(kind="transformers", model=str(base)))
+    with pytest.raises(InputError, match=r"holds no config\.json"):
+        check_model(config, "a")
+    (base / "config.json").write_text("{}")
+    with pytest.raises(InputError, match="holds no weights"):
+        check_model(config, "a")
+    (base / "model.safetensors").write_bytes(b"")
+    check_model(config, "a")
+
+
+@pytest.mark.parametrize(
+    "engine",
+    [OLLAMA, TransformersSpec(kind="transformers", model="Org/Base", adapter="Org/adapter")],
+)
+def test_what_lies_elsewhere_is_not_looked_for(tmp_path: Path, engine: EngineSpec) -> None:
+    check_model(series(tmp_path, engine, model={"revision": "ab"}), "a")
 
 
 def test_paths_are_relative_to_the_file_and_names_are_not(tmp_path: Path) -> None:

@@ -59,6 +59,17 @@ def test_the_same_again_writes_nothing(path: Path) -> None:
     assert path.stat().st_mtime_ns == stat.st_mtime_ns
 
 
+def test_an_adapter_that_is_unknown_now_is_the_one_that_stands_there(path: Path) -> None:
+    note_promotion(path, entry(adapter="Org/adapter"))
+    unknown = {key: value for key, value in entry().items() if key != "adapter"}
+    assert not note_promotion(path, unknown)
+    assert note_promotion(path, {**unknown, "gain": 0.09})
+    assert "adapter" not in noted(path)
+    assert noted(path)["history"][0]["adapter"] == "Org/adapter"
+    assert Promoted.model_validate(noted(path)).adapter is None
+    assert note_promotion(path, entry(gain=0.09))
+
+
 def test_earlier_ones_are_kept_in_order(path: Path) -> None:
     for name in ("first", "second", "third"):
         assert note_promotion(path, entry(experiment=name))

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from loragraft.adapter.locate import locate_adapter
 from loragraft.artifact.hash_cache import cached_sha256
-from loragraft.artifact.metadata import read_metadata
+from loragraft.artifact.metadata import METADATA_NAME, read_metadata
 from loragraft.checkpoint.bundle import open_model
-from loragraft.checkpoint.resolve import existing_path
-from loragraft.engine.batch.specs import LlamaSpec, OllamaSpec
-from loragraft.errors import InputError, LoragraftError
+from loragraft.checkpoint.resolve import existing_path, looks_like_repository
+from loragraft.engine.batch.specs import LlamaSpec, OllamaSpec, TransformersSpec
+from loragraft.errors import CheckpointError, InputError, LoragraftError
 from loragraft.experiment.analysis.model import Analysis, Comparison, Verdict
 from loragraft.experiment.arm_run import folder_of
 from loragraft.experiment.config import SeriesConfig
@@ -21,10 +23,30 @@ from loragraft.experiment.run_info import RunInfo, read_run
 
 _DIGITS = 6
 _WEIGHTS = "adapter_model.safetensors"
+_CHECKPOINT_WEIGHTS = (".safetensors", ".bin")
 
 
-def entry_of(config: SeriesConfig, analysis: Analysis, verdict: Verdict) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Behind:
+    """What lies behind an experiment's model, as far as it is on this disk.
+
+    Attributes:
+        folders: Of the bundle and of the adapter.
+        adapter: Put on the model, or merged into it; None for none that is known.
+        unread: Why it is not known whether there is an adapter, as sentences.
+    """
+
+    folders: tuple[Path, ...]
+    adapter: str | None
+    unread: tuple[str, ...]
+
+
+def entry_of(
+    config: SeriesConfig, analysis: Analysis, verdict: Verdict, behind: Behind
+) -> dict[str, Any]:
     """Return what is noted of a promotion, as values of a ``Promotion``; paths are absolute.
+
+    Whether there is an adapter is left out where that could not be read.
 
     Raises:
         InputError: If the verdict promotes nothing, or the run is gone meanwhile.
@@ -38,6 +60,7 @@ def entry_of(config: SeriesConfig, analysis: Analysis, verdict: Verdict) -> dict
     sign = 1 if verdict.gain == comparison.difference else -1
     ends = sorted((sign * comparison.interval.low, sign * comparison.interval.high))
     grounded = rule.grounding is not None
+    adapter = {} if behind.unread and behind.adapter is None else {"adapter": behind.adapter}
     return {
         "experiment": name,
         "series": config.series,
@@ -45,7 +68,7 @@ def entry_of(config: SeriesConfig, analysis: Analysis, verdict: Verdict) -> dict
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
         "engine": getattr(engine, "kind", ""),
         "model": _model(getattr(engine, "model", None)),
-        "adapter": _adapter(config, name, info),
+        **adapter,
         "baseline": analysis.baseline,
         "metric": rule.metric,
         "gain": _rounded(sign * comparison.difference),
@@ -107,49 +130,90 @@ def _relative(path: str, folder: Path) -> str:
     return short if short.startswith("../") else f"./{short}"
 
 
-def _adapter(config: SeriesConfig, name: str, info: RunInfo) -> str | None:
-    """Return the adapter on the model, or the one that a bundle was merged with."""
+def check_model(config: SeriesConfig, name: str) -> None:
+    """Make sure that an experiment's model and adapter can be opened, where they are local.
+
+    Raises:
+        InputError: If one cannot: a promotion would tell people to serve what is not there.
+    """
+    engine = config.experiments[name].engine
+    try:
+        if isinstance(engine, LlamaSpec):
+            open_model(Path(engine.model), engine.quant)
+        elif isinstance(engine, TransformersSpec):
+            facts = run_of(config, name).facts
+            if _is_local(engine.model, facts.get("model")):
+                _check_checkpoint(engine.model)
+            if engine.adapter is not None and _is_local(engine.adapter, facts.get("adapter")):
+                locate_adapter(existing_path(engine.adapter) or Path(engine.adapter))
+    except (OSError, LoragraftError) as error:
+        raise InputError(
+            f"{name} is promoted, but the model that it answered with cannot be opened, and "
+            f"nothing was written. {str(error).rstrip('.')}. Put it back where it was, or make it "
+            "again and run the experiment with it; then promote with --write."
+        ) from None
+
+
+def _is_local(name: str, fact: object) -> bool:
+    """Whether a name means a path: it does not look like a repository, or was a path when run."""
+    was_path = isinstance(fact, Mapping) and "files" in fact
+    return was_path or existing_path(name) is not None or not looks_like_repository(name)
+
+
+def _check_checkpoint(name: str) -> None:
+    folder = existing_path(name)
+    if folder is None:
+        raise CheckpointError(f"{name} is not there; expected a checkpoint's folder.")
+    if not (folder / "config.json").is_file():
+        raise CheckpointError(f"{folder} is no checkpoint: it holds no config.json.")
+    if not any(path.suffix in _CHECKPOINT_WEIGHTS for path in folder.iterdir()):
+        raise CheckpointError(f"{folder} is no whole checkpoint: it holds no weights.")
+
+
+def behind_of(config: SeriesConfig, name: str) -> Behind:
+    """Return the bundle and the adapter behind an experiment's model.
+
+    Raises:
+        InputError: If the experiment has no run.
+    """
+    unread: list[str] = []
+    bundles = list(_bundles(config, name, run_of(config, name), unread))
+    listed = [one for bundle in bundles for one in _merged(bundle, unread)]
+    merged = [(one, _local_adapter(config, one)) for one in listed]
     given = getattr(config.experiments[name].engine, "adapter", None)
+    own = existing_path(given) if isinstance(given, str) else None
+    found = [*bundles, *([own] if own is not None and own.is_dir() else [])]
+    found += [local for _, local in merged if local is not None]
+    adapter = None
     if isinstance(given, str):
-        return _model(given)
-    for folder in _bundles(config, name, info):
-        for listed in _merged(folder):
-            local = _local_adapter(config, listed)
-            told = str(listed.get("name") or "").partition("/")[0]
-            return str(local.absolute()) if local is not None else told or None
-    return None
+        adapter = _model(given)
+    elif merged:
+        told, local = merged[0]
+        adapter = _told_name(told) or None if local is None else str(local.absolute())
+    return Behind(tuple(dict.fromkeys(one.resolve() for one in found)), adapter, tuple(unread))
 
 
 def folders_of(config: SeriesConfig, name: str) -> tuple[Path, ...]:
     """Return the folders of an experiment's bundle and adapter, those that are on this disk."""
-    info = run_of(config, name)
-    found = list(_bundles(config, name, info))
-    given = getattr(config.experiments[name].engine, "adapter", None)
-    adapter = existing_path(given) if isinstance(given, str) else None
-    if adapter is not None and adapter.is_dir():
-        found.append(adapter)
-    for bundle in tuple(found):
-        for listed in _merged(bundle):
-            local = _local_adapter(config, listed)
-            found += [] if local is None else [local]
-    return tuple(dict.fromkeys(folder.resolve() for folder in found))
+    return behind_of(config, name).folders
 
 
-def _bundles(config: SeriesConfig, name: str, info: RunInfo) -> Iterator[Path]:
+def _bundles(config: SeriesConfig, name: str, info: RunInfo, unread: list[str]) -> Iterator[Path]:
     """Yield the bundle whose model answered: a folder, or the one that a tag was made from."""
     engine = config.experiments[name].engine
     if isinstance(engine, LlamaSpec):
         try:
             folder = open_model(Path(engine.model), engine.quant).folder
-        except LoragraftError:
+        except (OSError, LoragraftError) as error:
+            unread.append(str(error))
             return
         if folder is not None:
             yield folder
     elif isinstance(engine, OllamaSpec):
-        yield from _registered(info)
+        yield from _registered(info, unread)
 
 
-def _registered(info: RunInfo) -> Iterator[Path]:
+def _registered(info: RunInfo, unread: list[str]) -> Iterator[Path]:
     """Yield the bundle that a server's model was registered from: told by the model's digest."""
     from loragraft.ollama.record import Record
 
@@ -157,32 +221,42 @@ def _registered(info: RunInfo) -> Iterator[Path]:
     digest = fact.get("digest") if isinstance(fact, Mapping) else None
     try:
         models = Record().models() if isinstance(digest, str) else []
-    except LoragraftError:
+    except LoragraftError as error:
+        unread.append(str(error))
         return
-    for one in models:
+    same = [one for one in models if _bare(one.manifest) == _bare(str(digest))]
+    for one in same:
         path = existing_path(one.bundle)
-        if _bare(one.manifest) == _bare(str(digest)) and path is not None and path.is_dir():
+        if path is not None and path.is_dir():
             yield path
             return
+    unread += [f"{one.bundle} is not there; {one.tag} was made from it." for one in same]
 
 
 def _bare(digest: str) -> str:
     return digest.removeprefix("sha256:")
 
 
-def _merged(bundle: Path) -> Iterator[Mapping[str, Any]]:
+def _merged(bundle: Path, unread: list[str]) -> Iterator[Mapping[str, Any]]:
     """Yield what a bundle's metadata says of the adapters that were merged into it."""
     try:
         listed = read_metadata(bundle).get("adapters")
-    except LoragraftError:
+    except LoragraftError as error:
+        unread.append(str(error))
         return
     if isinstance(listed, list):
         yield from (one for one in listed if isinstance(one, dict))
+    elif listed is not None:
+        unread.append(f"{bundle / METADATA_NAME} lists no adapters, but says {listed!r:.60}.")
+
+
+def _told_name(listed: Mapping[str, Any]) -> str:
+    return str(listed.get("name") or "").partition("/")[0]
 
 
 def _local_adapter(config: SeriesConfig, listed: Mapping[str, Any]) -> Path | None:
     """Return the workspace's adapter that a bundle names, if it is the same to the byte."""
-    name = str(listed.get("name") or "").partition("/")[0]
+    name = _told_name(listed)
     if not name or name in (".", ".."):
         return None
     folder = config.outputs.parent / "adapters" / name

@@ -126,8 +126,9 @@ def _section(path: Path, value: object) -> dict[str, Any] | None:
 
 
 def _same(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Whether two promotions differ in their day at most."""
-    return _undated(old) == _undated(new)
+    """Whether two promotions differ in their day at most; what a new one leaves out is unknown."""
+    before = _undated(old)
+    return {**before, **_undated(new)} == before
 
 
 def _undated(section: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 from loragraft.errors import InputError
 from loragraft.experiment.analysis.model import Analysis, Verdict
 from loragraft.experiment.config import SeriesConfig
-from loragraft.experiment.verdict.entry import entry_of, folders_of, relative_to
+from loragraft.experiment.verdict.entry import behind_of, check_model, entry_of, relative_to
 from loragraft.experiment.verdict.noting import note_promotion
 from loragraft.experiment.verdict.telling import tell_folders
 
@@ -41,7 +41,7 @@ class Noted:
         file: The configuration.
         changed: Whether it was written; the same promotion stood there already if not.
         folders: Whose metadata tell of it.
-        notes: Why those of others do not.
+        notes: Why those of others do not, and what else could not be noted.
     """
 
     file: Path
@@ -139,13 +139,19 @@ def note(config: SeriesConfig, analysis: Analysis, verdict: Verdict, file: Path)
     """Note a promotion in a configuration and in the metadata of bundle and adapter.
 
     Raises:
-        InputError: If the verdict is another than ``promote``, or the file cannot be edited.
+        InputError: If the verdict is another than ``promote``, the model is not there, or the
+            file cannot be edited. Nothing is written then.
     """
-    values = entry_of(config, analysis, verdict)
-    folders = folders_of(config, verdict.experiment)
+    behind = behind_of(config, verdict.experiment)
+    values = entry_of(config, analysis, verdict, behind)
+    check_model(config, verdict.experiment)
     changed = note_promotion(file, relative_to(values, file.parent))
-    told, notes = tell_folders(folders, _told(values))
-    return Noted(file, changed, told, notes)
+    told, notes = tell_folders(behind.folders, _told(values))
+    unread = tuple(
+        f"Whether {verdict.experiment} has an adapter is not known, and not noted: {reason}"
+        for reason in (behind.unread if "adapter" not in values else ())
+    )
+    return Noted(file, changed, told, (*unread, *notes))
 
 
 def _told(values: dict[str, Any]) -> dict[str, Any]:

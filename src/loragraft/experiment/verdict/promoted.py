@@ -19,7 +19,8 @@ class Promotion(Settings):
         date: When, UTC.
         engine: Kind of the engine that answered.
         model: As the engine names it; None for an average of experiments.
-        adapter: Put on the model, or merged into it; None for none that is known.
+        adapter: Put on the model, or merged into it; None for none that is known. Left out where
+            the bundle's metadata, which tell of it, could not be read.
         metric: Of the gain.
         gain: Observed over the baseline.
         interval: Where the gain surely is.
