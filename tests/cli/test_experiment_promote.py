@@ -219,3 +219,14 @@ def test_an_adapter_that_nobody_can_tell_is_left_out_and_said(
     assert "an adapter is not known, and not noted" in notes[0]
     section = yaml.safe_load((tmp_path / "default.yaml").read_bytes())["promoted"]
     assert "adapter" not in section
+
+
+def test_a_file_that_is_read_only_stays_and_no_folder_tells(
+    tmp_path: Path, static_folder: Path
+) -> None:
+    path = planted(tmp_path, BETTER, static_folder)
+    (tmp_path / "default.yaml").chmod(0o444)
+    before = files(tmp_path)
+    found = promote(path, "--write")
+    assert (found.exit_code, "is read-only" in " ".join(found.stderr.split())) == (2, True)
+    assert files(tmp_path) == before

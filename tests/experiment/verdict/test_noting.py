@@ -197,6 +197,32 @@ def test_links_and_modes_stay(tmp_path: Path) -> None:
     assert noted(real)["experiment"] == "hybrid"
 
 
+def test_a_file_that_is_read_only_is_left_alone(path: Path) -> None:
+    path.chmod(0o444)
+    with pytest.raises(InputError, match=r"is read-only.*--default FILE"):
+        note_promotion(path, entry())
+    assert path.read_bytes() == SHIPPED
+    assert path.stat().st_mode & 0o777 == 0o444
+
+
+def test_a_file_that_others_may_write_is_left_alone(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(InputError, match="is read-only"):
+        note_promotion(path, entry())
+    assert path.read_bytes() == SHIPPED
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives away")
+def test_the_owner_stays(path: Path) -> None:
+    os.chown(path, 1234, 4321)
+    path.chmod(0o664)
+    note_promotion(path, entry())
+    stat = path.stat()
+    assert (stat.st_uid, stat.st_gid, stat.st_mode & 0o777) == (1234, 4321, 0o664)
+
+
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
         note_promotion(tmp_path / "default.yaml", entry())

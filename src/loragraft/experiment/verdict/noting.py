@@ -12,7 +12,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ _BOM = "\ufeff"
 _PATIENCE = 30.0
 """Seconds to wait for another promotion to be noted: reading and writing take a few hundredths."""
 _PAUSE = 0.05
+_ANY_WRITE = 0o222
+"""Root may write any file: that a person took every right to write away is told by these."""
 
 
 def note_promotion(path: Path, values: Mapping[str, Any]) -> bool:
@@ -49,7 +51,8 @@ def note_promotion(path: Path, values: Mapping[str, Any]) -> bool:
         Whether anything was written: the same promotion again, whatever the day, is not.
 
     Raises:
-        InputError: If the file cannot be read, or edited without touching its other lines.
+        InputError: If the file is read-only, cannot be read, or cannot be edited without touching
+            its other lines. Nothing was written then.
         LockedError: If others keep noting promotions there for half a minute.
     """
     path = Path(os.path.realpath(path))
@@ -95,6 +98,7 @@ def _note(path: Path, values: Mapping[str, Any]) -> bool:
     old = _section(path, (before or {}).get(KEY))
     if old is not None and _same(old, values):
         return False
+    _check_writable(path)
     history = [] if old is None else [_without_history(old), *old.get(HISTORY, [])]
     section = {**values, HISTORY: history}
     data = path.read_bytes()
@@ -221,12 +225,37 @@ def _check(path: Path, text: str, before: Mapping[str, Any], section: Mapping[st
         )
 
 
+def _check_writable(path: Path) -> None:
+    """Refuse a file that is read-only: its replacement would not be, and would be the user's.
+
+    Raises:
+        InputError: If nobody may write it, or this user may not.
+    """
+    if not path.stat().st_mode & _ANY_WRITE or not os.access(path, os.W_OK):
+        raise InputError(
+            f"{path} is read-only, and nothing was written. Make it writable (chmod u+w), or name "
+            "another file with --default FILE."
+        )
+
+
 def _write(path: Path, before: bytes, text: str) -> None:
-    mode = path.stat().st_mode & 0o7777
+    stat = path.stat()
     if path.read_bytes() != before:  # an editor, or another user, knows no lock of ours
         raise InputError(f"{path} was changed meanwhile, and nothing was written. Run this again.")
     try:
         write_atomically(path, text.encode("utf-8"))
-        path.chmod(mode)
+        _keep_owner(path, stat)
+        path.chmod(stat.st_mode & 0o7777)  # a new owner may take bits away: the mode comes last
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}.") from None
+
+
+def _keep_owner(path: Path, stat: os.stat_result) -> None:
+    """Give a file that was replaced back to whom it belonged, where that is allowed."""
+    now = path.stat()
+    if now.st_gid != stat.st_gid:
+        with suppress(OSError):
+            os.chown(path, -1, stat.st_gid)
+    if now.st_uid != stat.st_uid:
+        with suppress(OSError):
+            os.chown(path, stat.st_uid, -1)
