@@ -230,3 +230,16 @@ def test_a_file_that_is_read_only_stays_and_no_folder_tells(
     found = promote(path, "--write")
     assert (found.exit_code, "is read-only" in " ".join(found.stderr.split())) == (2, True)
     assert files(tmp_path) == before
+
+
+def test_a_comment_that_is_not_kept_is_said(tmp_path: Path, static_folder: Path) -> None:
+    path = planted(tmp_path, BETTER, static_folder)
+    assert promote(path, "--write").exit_code == 0
+    default = tmp_path / "default.yaml"
+    default.write_text(default.read_text().replace("history: []", "history: [] # my note"))
+    again = promote(path, "--write")
+    assert (again.exit_code, "of comment" in again.stderr) == (0, False)
+    default.write_text(default.read_text().replace("\n  key: ", "\n  key: x"))
+    found = promote(path, "--write")
+    assert found.exit_code == 0, found.output
+    assert "1 line of comment inside the section promoted: were" in " ".join(found.stderr.split())

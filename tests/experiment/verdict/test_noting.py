@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loragraft.errors import InputError
-from loragraft.experiment.verdict.noting import KEY, note_promotion
+from loragraft.experiment.verdict.noting import KEY, Edit, note_promotion
 from loragraft.experiment.verdict.promoted import Promoted
 from loragraft.plain_yaml import parse_yaml, read_yaml
 from tests.support.sources import ROOT
@@ -45,7 +45,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_the_shipped_file_keeps_every_byte(path: Path) -> None:
-    assert note_promotion(path, entry())
+    assert note_promotion(path, entry()).changed
     assert path.read_bytes().startswith(SHIPPED)
     assert noted(path) == {**entry(), "history": []}
     Promoted.model_validate(noted(path))
@@ -54,7 +54,7 @@ def test_the_shipped_file_keeps_every_byte(path: Path) -> None:
 def test_the_same_again_writes_nothing(path: Path) -> None:
     note_promotion(path, entry())
     before, stat = path.read_bytes(), path.stat()
-    assert not note_promotion(path, entry(date="2027-01-01"))
+    assert not note_promotion(path, entry(date="2027-01-01")).changed
     assert path.read_bytes() == before
     assert path.stat().st_mtime_ns == stat.st_mtime_ns
 
@@ -62,17 +62,17 @@ def test_the_same_again_writes_nothing(path: Path) -> None:
 def test_an_adapter_that_is_unknown_now_is_the_one_that_stands_there(path: Path) -> None:
     note_promotion(path, entry(adapter="Org/adapter"))
     unknown = {key: value for key, value in entry().items() if key != "adapter"}
-    assert not note_promotion(path, unknown)
-    assert note_promotion(path, {**unknown, "gain": 0.09})
+    assert not note_promotion(path, unknown).changed
+    assert note_promotion(path, {**unknown, "gain": 0.09}).changed
     assert "adapter" not in noted(path)
     assert noted(path)["history"][0]["adapter"] == "Org/adapter"
     assert Promoted.model_validate(noted(path)).adapter is None
-    assert note_promotion(path, entry(gain=0.09))
+    assert note_promotion(path, entry(gain=0.09)).changed
 
 
 def test_earlier_ones_are_kept_in_order(path: Path) -> None:
     for name in ("first", "second", "third"):
-        assert note_promotion(path, entry(experiment=name))
+        assert note_promotion(path, entry(experiment=name)).changed
     found = noted(path)
     assert found["experiment"] == "third"
     assert [one["experiment"] for one in found["history"]] == ["second", "first"]
@@ -110,7 +110,7 @@ def test_what_stands_around_it_keeps_its_bytes(
         before + (end if broken and old else b"") + (old + end if old else b"") + after
     )
     before_values = {k: v for k, v in (read_yaml(path).values or {}).items() if k != KEY}
-    assert note_promotion(path, entry())
+    assert note_promotion(path, entry()).changed
     text = path.read_bytes()
     kept = before + after if not old else before
     assert text.startswith(kept)
@@ -183,6 +183,37 @@ def test_a_name_that_is_no_text_is_not_written(path: Path) -> None:
     with pytest.raises(InputError, match="Nothing was written"):
         note_promotion(path, entry(experiment="\udc80"))
     assert path.read_bytes() == SHIPPED
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "count"),
+    [
+        ("history: []", "history: [] # my note", 1),
+        ("promoted:", "promoted: # by hand\n  # and why", 2),
+        ("  series:", "# at the margin\n\n  series:", 1),
+        ("wanted: 0.05", "wanted: 0.05  # see #3, # really", 1),
+        ("interval: [", "interval: [ # low\n    ", 1),
+        ("experiment: hybrid", 'experiment: "a # b"', 0),
+        ("experiment: hybrid", "experiment: a#b", 0),
+        ("  history: []\n", "  history: []\n  # behind it, and kept\n", 0),
+        ("promoted:", "# above it, and kept\npromoted:", 0),
+    ],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("before", ["", "\ufeff", "name: \u00e4 # \u2028# \u2029# odd\n"])
+def test_comments_that_are_not_kept_are_counted(
+    tmp_path: Path, old: str, new: str, count: int, end: str, before: str
+) -> None:
+    path = tmp_path / "default.yaml"
+    path.write_text("")
+    note_promotion(path, entry())
+    text = path.read_text()
+    assert old in text
+    text = f"{before}{text.replace(old, new)}size: x # after\n".replace("\n", end)
+    path.write_bytes(text.encode())
+    assert note_promotion(path, entry(gain=0.2)) == Edit(changed=True, comments=count)
+    lost = text.count("#") - path.read_bytes().decode().count("#")
+    assert (lost > 0) == (count > 0)  # values with a # move into the history
 
 
 def test_links_and_modes_stay(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +41,25 @@ _ANY_WRITE = 0o222
 """Root may write any file: that a person took every right to write away is told by these."""
 
 
-def note_promotion(path: Path, values: Mapping[str, Any]) -> bool:
+@dataclass(frozen=True)
+class Edit:
+    """What came of noting a promotion.
+
+    Attributes:
+        changed: Whether anything was written: the same promotion again, whatever the day, is not.
+        comments: Lines of the section on which a comment stood that is not kept.
+    """
+
+    changed: bool
+    comments: int = 0
+
+
+def note_promotion(path: Path, values: Mapping[str, Any]) -> Edit:
     """Note a promotion; the one that stood there becomes the first of its history.
 
     Args:
         path: The configuration; a link is followed.
         values: Of a :class:`~loragraft.experiment.verdict.promoted.Promotion`, as JSON values.
-
-    Returns:
-        Whether anything was written: the same promotion again, whatever the day, is not.
 
     Raises:
         InputError: If the file is read-only, cannot be read, or cannot be edited without touching
@@ -91,13 +102,13 @@ def _alone(path: Path) -> Iterator[None]:
         yield
 
 
-def _note(path: Path, values: Mapping[str, Any]) -> bool:
+def _note(path: Path, values: Mapping[str, Any]) -> Edit:
     before = read_yaml(path).values  # says what is wrong with a file that cannot be read
     if before is not None and not isinstance(before, dict):
         raise InputError(f"{path} holds no keys with values; expected a configuration.")
     old = _section(path, (before or {}).get(KEY))
     if old is not None and _same(old, values):
-        return False
+        return Edit(changed=False)
     _check_writable(path)
     history = [] if old is None else [_without_history(old), *old.get(HISTORY, [])]
     section = {**values, HISTORY: history}
@@ -106,7 +117,7 @@ def _note(path: Path, values: Mapping[str, Any]) -> bool:
     edited = _edited(text, _spelled(section))
     _check(path, edited, before or {}, section)
     _write(path, data, edited)
-    return True
+    return Edit(changed=True, comments=_comments(text))
 
 
 def _section(path: Path, value: object) -> dict[str, Any] | None:
@@ -205,6 +216,20 @@ def _lines(key: yaml.Node, value: yaml.Node) -> Iterator[int]:
         yield value.end_mark.line - 1
     else:
         yield value.end_mark.line
+
+
+def _comments(text: str) -> int:
+    """Count the lines of the section with a comment: it stands where YAML reads nothing."""
+    text, place = text.removeprefix(_BOM), _place(text)
+    if place is None:
+        return 0
+    found = end = line = 0
+    for token in yaml.scan(text, Loader=yaml.SafeLoader):
+        for at, piece in enumerate(_LINE.findall(text[end : token.start_mark.index]), line):
+            found += "#" in piece and place[0] <= at <= place[1]
+        if token.end_mark.index > end:
+            end, line = token.end_mark.index, token.end_mark.line
+    return found
 
 
 def _check(path: Path, text: str, before: Mapping[str, Any], section: Mapping[str, Any]) -> None:

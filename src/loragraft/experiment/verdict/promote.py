@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,14 @@ from typing import Any
 from loragraft.errors import InputError
 from loragraft.experiment.analysis.model import Analysis, Verdict
 from loragraft.experiment.config import SeriesConfig
-from loragraft.experiment.verdict.entry import behind_of, check_model, entry_of, relative_to
-from loragraft.experiment.verdict.noting import note_promotion
+from loragraft.experiment.verdict.entry import (
+    Behind,
+    behind_of,
+    check_model,
+    entry_of,
+    relative_to,
+)
+from loragraft.experiment.verdict.noting import KEY, Edit, note_promotion
 from loragraft.experiment.verdict.telling import tell_folders
 
 DEFAULT_NAME = "default.yaml"
@@ -145,13 +151,23 @@ def note(config: SeriesConfig, analysis: Analysis, verdict: Verdict, file: Path)
     behind = behind_of(config, verdict.experiment)
     values = entry_of(config, analysis, verdict, behind)
     check_model(config, verdict.experiment)
-    changed = note_promotion(file, relative_to(values, file.parent))
+    edit = note_promotion(file, relative_to(values, file.parent))
     told, notes = tell_folders(behind.folders, _told(values))
-    unread = tuple(
-        f"Whether {verdict.experiment} has an adapter is not known, and not noted: {reason}"
-        for reason in (behind.unread if "adapter" not in values else ())
-    )
-    return Noted(file, changed, told, (*unread, *notes))
+    return Noted(file, edit.changed, told, (*_left_out(verdict, values, behind, edit), *notes))
+
+
+def _left_out(
+    verdict: Verdict, values: dict[str, Any], behind: Behind, edit: Edit
+) -> Iterator[str]:
+    """Yield what could not be noted, and what was there and is not kept."""
+    for reason in behind.unread if "adapter" not in values else ():
+        yield f"Whether {verdict.experiment} has an adapter is not known, and not noted: {reason}"
+    if edit.comments:
+        lines = "line" if edit.comments == 1 else "lines"
+        yield (
+            f"{edit.comments} {lines} of comment inside the section {KEY}: were not kept: it is "
+            "written anew with each promotion. Write comments above the section."
+        )
 
 
 def _told(values: dict[str, Any]) -> dict[str, Any]:
