@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,7 +11,9 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 from loragraft.artifact.names import check_name
 from loragraft.engine.batch.specs import EngineSpec
 from loragraft.errors import InputError
+from loragraft.experiment.records import MOST_REPEATS
 from loragraft.experiment.verdict.config import FactorialConfig, FidelityConfig, PromotionConfig
+from loragraft.experiment.verdict.names import check_compared
 from loragraft.experiment.verdict.promoted import Promoted
 from loragraft.settings import FilePath, NameOrPath, Settings, load_settings
 
@@ -111,7 +113,7 @@ class SamplingConfig(Settings):
     repeat_penalty: Annotated[float, Field(gt=0)] = 1.0
     max_tokens: Count = 256
     stop: tuple[str, ...] = ()
-    repeats: Annotated[int, Field(ge=1, le=100)] = 1
+    repeats: Annotated[int, Field(ge=1, le=MOST_REPEATS)] = 1
     think: bool | None = None
     system: str | None = None
 
@@ -359,18 +361,8 @@ class SeriesConfig(Settings):
             missing = [part for part in experiment.average if part not in self.experiments]
             if missing or name in experiment.average:
                 raise ValueError(f"experiments.{name}.average names {missing or [name]}")
-        for key, named in self._compared():
-            if self.resolve(named) is None:
-                raise ValueError(f"{key}: {named} is no experiment of the series")
+        check_compared(self.resolve, self.factorial, self.fidelity)
         return self
-
-    def _compared(self) -> Iterator[tuple[str, str]]:
-        """Yield which keys of the verdict name which experiments."""
-        if self.factorial is not None:
-            yield from (("factorial", str(name)) for name in self.factorial.model_dump().values())
-        if self.fidelity is not None:
-            yield from (("fidelity", name)
-                        for name in (self.fidelity.reference, *self.fidelity.steps))  # fmt: skip
 
     def resolve(self, name: str) -> str | None:
         """Return the experiment that a name or alias means; None for none."""

@@ -9,6 +9,10 @@ from typing import Any, Literal
 from loragraft.engine.protocol import Finish, Message
 
 SCHEMA_VERSION = 1
+MOST_REPEATS = 100
+"""Answers to one question."""
+UNCOUNTABLE = 2**53
+"""Whole numbers of a file are below it: from here on JSON's readers no longer tell them apart."""
 
 Status = Literal["ok", "parse_error", "timeout", "unscorable", "refused", "truncated", "error"]
 """Of a sample or a score. ``ok`` has a value; ``parse_error``: an answer came, and what was asked
