@@ -19,7 +19,7 @@ from loragraft.engine.batch.specs import (
     TransformersSpec,
 )
 from loragraft.errors import InputError, LoragraftError
-from loragraft.experiment.arm_run import ArmJob, folder_of, part_of
+from loragraft.experiment.arm_run import ArmJob, part_of
 from loragraft.experiment.config import SeriesConfig
 from loragraft.experiment.key import asked_of, digest
 from loragraft.experiment.questions import QuestionFile
@@ -141,7 +141,7 @@ def _plan(task: _Task) -> ArmPlan:
         for record in questions.records:
             prepared[record.id] = arm.prepare(record, None)
             progress.advance(1)
-    return _estimated(config, name, engine, prepared, waiting, arm.repeats)
+    return _estimated(job, engine, prepared, waiting, arm.repeats)
 
 
 def _waiting(job: ArmJob, repeats: int) -> list[Key]:
@@ -160,25 +160,28 @@ def _waiting(job: ArmJob, repeats: int) -> list[Key]:
 
 
 def _run(job: ArmJob) -> RunInfo | None:
+    """Return what is there; what cannot be read keeps nobody from a restart."""
     try:
         return read_run(job.folder)
     except InputError:
-        return None
+        if job.restart:
+            return None
+        raise
 
 
 def _estimated(
-    config: SeriesConfig,
-    name: str,
+    job: ArmJob,
     engine: str,
     prepared: Mapping[str, Question],
     waiting: Sequence[Key],
     repeats: int,
 ) -> ArmPlan:
+    config, name = job.config, job.name
     asked = [prepared[key[0]] for key in waiting if not prepared[key[0]].fault]
     read = sum(question.tokens for question in asked)
     most = sum(question.max_tokens for question in asked)
     size, slower, lacking = _size(config.experiments[name].engine)
-    seconds, rests_on = _time(read_run(folder_of(config, name)), read, most, len(asked))
+    seconds, rests_on = _time(_run(job), read, most, len(asked))
     if seconds is None and size:
         seconds = slower * size * (read / READ + most / WRITTEN)
         rests_on = "the model's size, two cores, and answers as long as they may be"

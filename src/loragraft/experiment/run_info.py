@@ -16,6 +16,7 @@ from loragraft.artifact.files import write_atomically
 from loragraft.artifact.metadata import plain
 from loragraft.errors import InputError
 from loragraft.experiment.records import FAILED, SCHEMA_VERSION
+from loragraft.experiment.run_numbers import check_numbers
 
 RUN_NAME = "run.json"
 SAMPLES_NAME = "samples.jsonl"
@@ -131,7 +132,7 @@ def read_run(folder: Path) -> RunInfo | None:
         None where there is none, or one that cannot be understood.
 
     Raises:
-        InputError: If a newer loragraft wrote it.
+        InputError: If a newer loragraft wrote it, or it holds a number that cannot be.
     """
     try:
         with (folder / RUN_NAME).open("rb") as file:
@@ -147,7 +148,7 @@ def read_run(folder: Path) -> RunInfo | None:
             f"{folder / RUN_NAME} has schema version {version}; this loragraft reads up to "
             f"{SCHEMA_VERSION}. Upgrade loragraft."
         )
-    return _parse(values)
+    return _parse(folder / RUN_NAME, values)
 
 
 _KINDS: Mapping[str, tuple[type, ...]] = {
@@ -155,8 +156,12 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
 }  # fmt: skip
 
 
-def _parse(values: Mapping[str, Any]) -> RunInfo | None:
-    """Make a run of JSON values; None where a field is missing or of another type."""
+def _parse(path: Path, values: Mapping[str, Any]) -> RunInfo | None:
+    """Make a run of JSON values; None where a field is missing or of another type.
+
+    Raises:
+        InputError: If a number is none that can be; see :func:`check_numbers`.
+    """
     found: dict[str, Any] = {}
     for name, wanted in RunInfo.__annotations__.items():
         value = values.get(name)
@@ -167,8 +172,11 @@ def _parse(values: Mapping[str, Any]) -> RunInfo | None:
                 return None
         found[name] = tuple(map(str, value)) if isinstance(value, list) else value
     counts = found["counts"]
-    sound = all(type(count) is int and count >= 0 for count in (*counts.values(), found["total"]))
-    return RunInfo(**found) if sound and found["state"] in get_args(State) else None
+    sound = all(type(count) is int and count >= 0 for count in counts.values())
+    if not sound or found["state"] not in get_args(State):
+        return None
+    check_numbers(path, values)
+    return RunInfo(**found)
 
 
 def is_held(lock: Path) -> bool:

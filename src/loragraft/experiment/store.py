@@ -138,16 +138,16 @@ class RunStore(Closing):
 
         Raises:
             LockedError: If another process writes it.
-            InputError: If nothing can be written there, or a newer loragraft wrote it.
+            InputError: If nothing can be written there, or the run that goes on is a newer
+                loragraft's or holds a number that cannot be.
         """
         self.folder, self.notes = folder, []  # type: tuple[Path, list[str]]
         with ExitStack() as stack:
             self._make(folder.parent)
             stack.enter_context(hold_lock(lock_path(folder)))
-            before = read_run(folder)
+            before = None if restart else read_run(folder)
             if restart:
                 self._set_aside(folder, _NOT_KEPT.format(info.experiment))
-                before = None
             elif before is None:
                 self._set_aside(folder, _UNREADABLE.format(folder / RUN_NAME))
             elif before.key != info.key:
