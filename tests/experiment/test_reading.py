@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from loragraft.experiment.reading import (
     whole_text,
 )
 from loragraft.experiment.records import PassageShown, Retrieved, Sample, Score
+from loragraft.experiment.store import read_samples
 
 SAMPLE = Sample(
     experiment="one", question_id="q", repeat=0, task_type="numeric", paper_id="p", seed=5,
@@ -32,6 +34,11 @@ SAMPLE = Sample(
     prompt_tokens=9, tokens=3, first_seconds=0.1, seconds=0.2, extra={"cosines": [0.1, 0.2]},
     record="ab", tries=2,
 )  # fmt: skip
+
+
+PASSAGE = {"chunk_id": "c", "doc_id": "d", "start": 0, "stop": 4, "score": 0.5}
+LONG = 10**399
+"""A number that no float holds."""
 
 
 def through_a_file(sample: Sample) -> Sample:
@@ -78,7 +85,10 @@ def test_an_endless_answer_is_clipped_and_says_so() -> None:
         ("finish", "never"), ("messages", "hello"), ("messages", [{"role": "user"}]),
         ("messages", [{"role": "user", "content": 3}]), ("retrieved", [{"chunk_id": "c"}]),
         ("shown", [3]), ("parsed", "0.5"), ("parsed", True), ("seed", 1.5), ("extra", []),
-        ("tries", None), ("citations", {}),
+        ("tries", None), ("citations", {}), ("tokens", LONG), ("seed", -LONG), ("repeat", LONG),
+        ("first_seconds", LONG), ("cost", -LONG), ("extra", {"threshold": [LONG]}),
+        ("citations", [{"start": LONG}]), ("retrieved", [{**PASSAGE, "start": LONG}]),
+        ("retrieved", [{**PASSAGE, "score": LONG}]), ("retrieved", [{**PASSAGE, "score": 1e999}]),
     ],
 )  # fmt: skip
 def test_what_is_no_sample_is_refused_by_its_field(field: str, value: Any) -> None:  # noqa: ANN401
@@ -86,7 +96,7 @@ def test_what_is_no_sample_is_refused_by_its_field(field: str, value: Any) -> No
     with pytest.raises(InputError, match=field):
         parse_sample(values)
     del values[field]
-    if field not in ("parsed", "seed", "finish"):
+    if field not in ("parsed", "seed", "finish", "tokens", "first_seconds", "cost"):
         with pytest.raises(InputError, match="missing"):
             parse_sample(values)
 
@@ -99,3 +109,17 @@ def test_scores_survive_and_have_a_value_if_and_only_if_they_are_ok() -> None:
     for broken in (replace(good, value=None), replace(missing, value=0.0)):
         with pytest.raises(InputError, match="status"):
             parse_score(score_json(broken))
+
+
+@pytest.mark.parametrize("change", [{"value": LONG}, {"repeat": LONG}, {"detail": {"of": LONG}}])
+def test_a_score_that_no_float_holds_is_refused(change: dict[str, Any]) -> None:
+    values = {**score_json(Score("q", 0, "exact_match", "ok", 1.0)), **change}
+    with pytest.raises(InputError, match=next(iter(change))):
+        parse_score(values)
+
+
+def test_a_line_that_no_float_holds_counts_as_no_sample(tmp_path: Path) -> None:
+    lines = [{**sample_json(SAMPLE), "question_id": name} for name in ("good", "bad")]
+    lines[1]["tokens"] = LONG
+    (tmp_path / "samples.jsonl").write_bytes(b"".join(map(dump_line, lines)))
+    assert list(read_samples(tmp_path)) == [("good", 0)]

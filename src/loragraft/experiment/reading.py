@@ -10,7 +10,15 @@ from typing import Any, TypeVar, get_args
 from loragraft.artifact.metadata import plain
 from loragraft.engine.protocol import Finish, Message
 from loragraft.errors import InputError
-from loragraft.experiment.records import PassageShown, Retrieved, Sample, Score, Status
+from loragraft.experiment.records import (
+    UNCOUNTABLE,
+    PassageShown,
+    Retrieved,
+    Sample,
+    Score,
+    Status,
+)
+from loragraft.experiment.run_numbers import LARGEST, numbers_in
 
 LONGEST_TEXT = 1_000_000
 """Characters of an answer that are kept: no model of ours writes so many, and a line of a file
@@ -89,7 +97,7 @@ def parse_sample(values: Mapping[str, Any]) -> Sample:
         messages=read.items("messages", _message),
         retrieved=read.items("retrieved", lambda item: Retrieved(**_fitting(item, Retrieved))),
         shown=read.items("shown", lambda item: PassageShown(**_fitting(item, PassageShown))),
-        citations=read.items("citations", dict),
+        citations=read.items("citations", _citation),
         extra=read.mapping("extra"),
     )
 
@@ -136,7 +144,7 @@ class _Fields:
 
     def count(self, name: str) -> int:
         value = self._values.get(name)
-        if type(value) is not int or value < 0:
+        if type(value) is not int or not 0 <= value < UNCOUNTABLE:
             raise self._refuse(name, "a number of things")
         return value
 
@@ -144,15 +152,16 @@ class _Fields:
         value = self._values.get(name)
         if value is None:
             return None
-        if type(value) not in (int, float) or not math.isfinite(value):
+        number = _number(value)
+        if number is None:
             raise self._refuse(name, "a number or null")
-        return float(value)
+        return number
 
     def optional(self, name: str, kind: type[T]) -> T | None:
         value = self._values.get(name)
         if value is None:
             return None
-        if type(value) is not kind:
+        if type(value) is not kind or (isinstance(value, int) and abs(value) >= UNCOUNTABLE):
             raise self._refuse(name, f"{kind.__name__} or null")
         return value
 
@@ -177,6 +186,8 @@ class _Fields:
         value = self._values.get(name)
         if not isinstance(value, dict):
             raise self._refuse(name, "an object")
+        if _holds_endless(value):
+            raise self._refuse(name, "an object without endless numbers")
         return value
 
 
@@ -187,13 +198,34 @@ def _message(item: Mapping[str, Any]) -> Message:
     return {"role": role, "content": content}
 
 
+def _holds_endless(values: Mapping[str, Any]) -> bool:
+    """Whether a whole number lies among values, however deep, that no computation takes."""
+    return any(isinstance(one, int) and abs(one) > LARGEST for _, one in numbers_in(values))
+
+
+def _citation(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    if _holds_endless(item):
+        raise TypeError("an endless number")
+    return dict(item)
+
+
 def _fitting(item: Mapping[str, Any], kind: Any) -> dict[str, Any]:  # noqa: ANN401
     """Return the values of a record's fields, each of the type that its annotation names."""
     fields = {}
     for name, wanted in kind.__annotations__.items():
         value = item[name]
         allowed = {"str": (str,), "int": (int,), "float": (int, float)}[wanted]
-        if type(value) not in allowed:
+        number = _number(value) if wanted != "str" else None
+        if type(value) not in allowed or (wanted != "str" and number is None):
             raise TypeError(f"{name} is {value!r}"[:60])
-        fields[name] = float(value) if wanted == "float" else value
+        fields[name] = number if wanted == "float" else value
     return fields
+
+
+def _number(value: object) -> float | None:
+    """Return a finite number; None of anything else, and of a whole one that no float holds."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if isinstance(value, int) and abs(value) >= UNCOUNTABLE:
+        return None
+    return float(value) if math.isfinite(value) else None

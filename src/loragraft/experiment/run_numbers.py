@@ -29,7 +29,7 @@ def check_numbers(path: Path, values: Mapping[str, Any]) -> None:
     Raises:
         InputError: Naming file, field, what was found and what is expected.
     """
-    for name, number in _numbers(values):
+    for name, number in numbers_in(values):
         if not math.isfinite(number) if isinstance(number, float) else abs(number) > LARGEST:
             raise _refused(path, name, number, "a finite number of at most 64 bits")
     if not 1 <= values["repeats"] <= MOST_REPEATS:
@@ -43,7 +43,7 @@ def check_numbers(path: Path, values: Mapping[str, Any]) -> None:
             raise _refused(path, f"load.{key}", value, "a finite number, 0 or more")
 
 
-def _numbers(values: Mapping[str, Any]) -> Iterator[tuple[str, int | float]]:
+def numbers_in(values: Mapping[str, Any]) -> Iterator[tuple[str, int | float]]:
     """Yield all numbers with the names of their fields, however deep they lie."""
     waiting: list[tuple[str, Any]] = [("", values)]
     while waiting:
