@@ -2,12 +2,37 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
+from io import BufferedReader
 from pathlib import Path
 
 from loragraft.artifact.space import explain_full_disk
+from loragraft.errors import InputError
 
 _ON_WINDOWS = os.name == "nt"
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """Open a file to be read; a named pipe, for which open() would wait, is refused.
+
+    Raises:
+        OSError: If it cannot be opened, or is a folder.
+        InputError: If it is a pipe, a device or the like.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    handle = os.open(path, flags)
+    try:
+        mode = os.fstat(handle).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(mode):
+            raise InputError(f"{path} is no regular file. Put a file there, or take it away.")
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
 
 
 def sync_folder(folder: Path) -> None:

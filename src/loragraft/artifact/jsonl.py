@@ -12,7 +12,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, NoReturn
 
-from loragraft.artifact.files import sync_folder
+from loragraft.artifact.files import open_regular, sync_folder
 from loragraft.artifact.hashing import HashingFile
 from loragraft.errors import InputError
 
@@ -25,6 +25,8 @@ ends, and would have to be in memory at once."""
 _READ = 64 * 1024
 _MARK = b"\xef\xbb\xbf"
 _HALF = re.compile(rb"\\u[dD][89a-fA-F]")
+_GIVEN = ("/dev/", "/proc/")
+"""Where a process finds what a shell opened for it: somebody writes there."""
 _NO_LINES = (
     (b"\x1f\x8b", "is compressed with gzip: unpack it first (gunzip -k FILE)"),
     (b"BZh", "is compressed with bzip2: unpack it first (bunzip2 -k FILE)"),
@@ -120,10 +122,11 @@ def open_lines(path: Path) -> BufferedReader:
     """Open a file of lines.
 
     Raises:
-        InputError: If it cannot be opened, or begins as a file of another kind does.
+        InputError: If it cannot be opened, is no regular file (but for what a process is given,
+            as /dev/stdin), or begins as a file of another kind does.
     """
     try:
-        file = path.open("rb")
+        file = path.open("rb") if str(path).startswith(_GIVEN) else open_regular(path)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; expected a file of JSON lines.") from None
     except IsADirectoryError:

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 from loragraft.artifact.names import check_name
 from loragraft.engine.batch.specs import EngineSpec
 from loragraft.errors import InputError
+from loragraft.experiment.outputs import check_outputs
 from loragraft.experiment.records import MOST_REPEATS
 from loragraft.experiment.verdict.config import FactorialConfig, FidelityConfig, PromotionConfig
 from loragraft.experiment.verdict.names import check_compared
@@ -387,6 +388,8 @@ def load_series(path: Path, changes: Sequence[str] = ()) -> SeriesConfig:
         changes: Values that take the place of the file's, as ``key.path=VALUE``.
 
     Raises:
-        InputError: As :func:`~loragraft.settings.load_settings`.
+        InputError: As :func:`~loragraft.settings.load_settings`, and of outputs that are no folder.
     """
-    return load_settings(path, SeriesConfig, changes)
+    config = load_settings(path, SeriesConfig, changes)
+    check_outputs(config.outputs, config.series)
+    return config

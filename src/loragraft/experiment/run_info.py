@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from loragraft import __version__
-from loragraft.artifact.files import write_atomically
+from loragraft.artifact.files import open_regular, write_atomically
 from loragraft.artifact.metadata import plain
 from loragraft.errors import InputError
 from loragraft.experiment.records import FAILED, SCHEMA_VERSION
@@ -132,13 +133,18 @@ def read_run(folder: Path) -> RunInfo | None:
         None where there is none, or one that cannot be understood.
 
     Raises:
-        InputError: If a newer loragraft wrote it, or it holds a number that cannot be.
+        InputError: If it is there and cannot be opened, a newer loragraft wrote it, or it holds a
+            number that cannot be.
     """
     try:
-        with (folder / RUN_NAME).open("rb") as file:
+        with open_regular(folder / RUN_NAME) as file:
             data = file.read(LARGEST_RUN + 1)
         values = json.loads(data) if len(data) <= LARGEST_RUN else None
-    except (OSError, ValueError, RecursionError):
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _unopened(folder, error) from None
+    except (ValueError, RecursionError):
         return None
     if not isinstance(values, dict):
         return None
@@ -149,6 +155,19 @@ def read_run(folder: Path) -> RunInfo | None:
             f"{SCHEMA_VERSION}. Upgrade loragraft."
         )
     return _parse(folder / RUN_NAME, values)
+
+
+def _unopened(folder: Path, error: OSError) -> InputError:
+    """Say why a run's file cannot be opened: before it, a folder may be none."""
+    if error.errno in (errno.ENOTDIR, errno.ELOOP):
+        return InputError(
+            f"{folder} is no folder that runs can lie in: {error.strerror}. Name another one with "
+            "--set outputs=FOLDER."
+        )
+    return InputError(
+        f"{folder / RUN_NAME} cannot be read: {error.strerror}. Look at what is there and who may "
+        "read it, or name another folder with --set outputs=FOLDER."
+    )
 
 
 _KINDS: Mapping[str, tuple[type, ...]] = {
