@@ -201,6 +201,14 @@ def test_runs_that_cannot_be_compared_are_refused(series: Path) -> None:
                                                  runs / "first").stderr  # fmt: skip
 
 
+def test_a_copy_of_a_run_is_not_compared_with_it(series: Path) -> None:
+    first = series / "outputs" / "pairs" / "first"
+    copy = shutil.copytree(first, series / "copy")
+    refused = invoke("compare", first, copy)
+    assert refused.exit_code == 2
+    assert f"{copy} holds the very answers of {first}" in refused.stderr
+
+
 def test_what_somebody_has_changed_or_named_twice_is_not_compared(series: Path) -> None:
     first, second = (series / "outputs" / "pairs" / name for name in ("first", "second"))
     twice = invoke("compare", first, second, first / ".." / "second")

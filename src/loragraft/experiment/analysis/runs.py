@@ -72,13 +72,15 @@ def read_runs(folders: Sequence[Path], metric: str | None = None) -> Runs:
             that counts.
 
     Raises:
-        InputError: If one is no run, is named twice, was not measured or is not as it was written,
-            or was not asked what the first was; or none has the metric.
+        InputError: If one is no run, is named twice or another's copy, was not measured or is not
+            as it was written, or was not asked what the first was; or none has the metric.
     """
     _check_once(folders)
     arms: dict[str, Measured] = {}
+    answers: dict[str, Path] = {}
     for folder in folders:
         measured = _read(folder)
+        _check_another(folder, measured.info, answers)
         if arms:
             check_comparable(next(iter(arms.values())).info, measured.info)
         arms[_name(folder, measured.info, arms)] = measured
@@ -94,6 +96,19 @@ def _check_once(folders: Sequence[Path]) -> None:
     for folder, place in zip(folders, places, strict=True):
         if places.count(place) > 1:
             raise InputError(f"{folder} is named twice; name another run in place of one of them.")
+
+
+def _check_another(folder: Path, info: RunInfo, answers: dict[str, Path]) -> None:
+    """Refuse a run whose answers are those of one before, byte for byte: nothing would differ."""
+    sha256 = info.samples.get("sha256")
+    if not isinstance(sha256, str):
+        return
+    first = answers.setdefault(sha256, folder)
+    if first is not folder:
+        raise InputError(
+            f"{folder} holds the very answers of {first}: one is a copy of the other. Name another "
+            "run in place of one of them."
+        )
 
 
 def _read(folder: Path) -> Measured:
