@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -256,3 +257,16 @@ def test_the_place_of_every_value_is_known(tmp_path: Path) -> None:
     found: Any = read_settings(path)
     assert found.places["a", "b", 1] == (path, 4)
     assert found.places["a", "b"] == (path, 2)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows keeps a folder that a process works in")
+def test_a_working_folder_that_is_gone_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(InputError, match="the working folder, which is not there any more"):
+        read_settings(Path("series.yaml"))
+    (tmp_path / "whole.yaml").write_text("seed: 3")
+    assert load_settings(tmp_path / "whole.yaml", Whole).seed == 3

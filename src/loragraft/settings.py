@@ -57,10 +57,25 @@ def _at_home(text: str) -> Path:
         return Path(text)
 
 
+def _real(path: str | Path) -> str:
+    """Return a path without links.
+
+    Raises:
+        InputError: If it is relative to a working folder that is gone.
+    """
+    try:
+        return os.path.realpath(path)
+    except FileNotFoundError:
+        raise InputError(
+            f"{path} is relative to the working folder, which is not there any more. Change into a "
+            "folder that is (cd FOLDER), or name the whole path."
+        ) from None
+
+
 def _straight(path: Path) -> Path:
     """Return a path without ``..``, to be read in messages; one across links stays as it is."""
     short = os.path.normpath(path)
-    if ".." not in path.parts or os.path.realpath(short) != os.path.realpath(path):
+    if ".." not in path.parts or _real(short) != _real(path):
         return path
     return Path(short)
 
@@ -153,8 +168,8 @@ class _Chain:
         self._read: dict[str, Content] = {}
 
     def read(self, path: Path, above: tuple[Path, ...]) -> Content:
-        key = os.path.realpath(path)
-        if key in {os.path.realpath(other) for other in above}:
+        key = _real(path)
+        if key in {_real(other) for other in above}:
             names = " extends ".join(str(item) for item in (*above, path))
             raise InputError(f"A configuration extends itself: {names}.")
         if key not in self._read:
