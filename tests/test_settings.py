@@ -270,3 +270,13 @@ def test_a_working_folder_that_is_gone_is_told(
         read_settings(Path("series.yaml"))
     (tmp_path / "whole.yaml").write_text("seed: 3")
     assert load_settings(tmp_path / "whole.yaml", Whole).seed == 3
+
+
+def test_true_is_no_whole_number(tmp_path: Path) -> None:
+    path = tmp_path / "whole.yaml"
+    for text in ("seed: true", "rules: [{kind: length, most: false}]"):
+        path.write_text(text)
+        with pytest.raises(InputError, match="expected a whole number, not true or false"):
+            load_settings(path, Whole)
+    path.write_text("rules: [{kind: length, most: null}]")
+    assert load_settings(path, Whole).seed == 1

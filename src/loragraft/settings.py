@@ -18,7 +18,8 @@ from types import UnionType
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin
 
 import pydantic
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
 
 from loragraft.errors import InputError
 from loragraft.plain_yaml import Content, KeyPath, Place, Placed, parse_yaml, read_yaml
@@ -43,10 +44,43 @@ COMMAND_LINE = Path("--set")
 S = TypeVar("S", bound=BaseModel)
 
 
+def _no_truth(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, bool):
+        raise ValueError("expected a whole number, not true or false")
+    return value
+
+
+_CHECK = {"type": "no-info", "function": _no_truth}
+
+
+def _refuse_truth(node: Any) -> None:  # noqa: ANN401
+    """Check, before every whole number of a schema, that it is not ``true`` or ``false``."""
+    inner = list(node.items()) if isinstance(node, dict) else list(enumerate(node))
+    for key, item in inner:
+        if isinstance(item, dict) and item.get("type") == "int":
+            node[key] = core_schema.no_info_before_validator_function(_no_truth, item)
+        elif isinstance(item, dict | list) and key not in ("metadata", "serialization", "default"):
+            known = isinstance(item, dict) and item.get("function", {}) == _CHECK
+            if not known:
+                _refuse_truth(item)
+
+
 class Settings(BaseModel):
     """Base of every configuration: frozen, and a key that it does not have is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls,
+        source: Any,  # noqa: ANN401
+        handler: GetCoreSchemaHandler,
+        /,
+    ) -> CoreSchema:
+        """Refuse ``true`` where a whole number stands: pydantic would take it for 1."""
+        schema = handler(source)
+        _refuse_truth(handler.resolve_ref_schema(schema))
+        return schema
 
 
 def _at_home(text: str) -> Path:
