@@ -215,8 +215,7 @@ class Control:
         value: Of the control; None with a reason.
         real: What the experiment itself has; None where it is of the questions alone.
         count: Answers that it rests on.
-        passed: Whether the metric stands the control; None where that is open, or where it
-            is for comparison only: see ``standing_of``.
+        passed: Whether the metric stands the control; None: see ``standing_of``.
         sentence: In words.
     """
 
