@@ -157,6 +157,13 @@ def test_outputs_that_cannot_be_written_are_named(
 ) -> None:
     (tmp_path / "file").write_text("")
     ran = command("run", "--set", f"outputs={tmp_path / 'file'}")
+    assert ran.exit_code == 2
+    assert "no folder that results can lie in" in ran.stderr
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="a file system without new folders")
+def test_outputs_where_no_folder_can_be_made_are_named(command: Callable[..., Result]) -> None:
+    ran = command("run", "--set", "outputs=/proc/loragraft")
     assert ran.exit_code == 1
     assert "Nothing can be written into" in ran.stderr
 
