@@ -87,3 +87,11 @@ def test_a_server_s_memory_may_be_unknown(series: Path) -> None:
     folder = series.parent / "outputs" / "pairs" / "second"
     spoil(folder, {"load": {"peak_bytes": None, "tokens": 0}})
     assert read_run(folder) is not None
+
+
+def test_an_endless_schema_version_is_cut(series: Path) -> None:
+    folder = series.parent / "outputs" / "pairs" / "second"
+    spoil(folder, {"schema_version": LONG})
+    with pytest.raises(InputError) as refused:
+        read_run(folder)
+    assert f"schema version {str(LONG)[:40]};" in str(refused.value)

@@ -93,8 +93,8 @@ def read_metadata(folder: Path) -> dict[str, Any]:
         raise BundleError(f"{path} has no 'schema_version': it was not written by loragraft.")
     if version > SCHEMA_VERSION:
         raise BundleError(
-            f"{path} has schema version {version}; this loragraft reads up to {SCHEMA_VERSION}. "
-            "Upgrade loragraft."
+            f"{path} has schema version {str(version)[:40]}; this loragraft "
+            f"reads up to {SCHEMA_VERSION}. Upgrade loragraft."
         )
     assert isinstance(value, dict)
     return value

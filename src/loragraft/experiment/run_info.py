@@ -151,8 +151,8 @@ def read_run(folder: Path) -> RunInfo | None:
     version = values.get("schema_version")
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise InputError(
-            f"{folder / RUN_NAME} has schema version {version}; this loragraft reads up to "
-            f"{SCHEMA_VERSION}. Upgrade loragraft."
+            f"{folder / RUN_NAME} has schema version {str(version)[:40]}; this loragraft reads "
+            f"up to {SCHEMA_VERSION}. Upgrade loragraft."
         )
     return _parse(folder / RUN_NAME, values)
 

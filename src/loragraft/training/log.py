@@ -272,8 +272,8 @@ def read_log(path: Path) -> TrainingLog:
         raise InputError(f"{file} has no 'schema_version': it is not the log of a training run.")
     if version > SCHEMA_VERSION:
         raise InputError(
-            f"{file} has schema version {version}; this loragraft reads up to {SCHEMA_VERSION}. "
-            "Upgrade loragraft."
+            f"{file} has schema version {str(version)[:40]}; this loragraft "
+            f"reads up to {SCHEMA_VERSION}. Upgrade loragraft."
         )
     try:
         return _log(value)

@@ -92,7 +92,7 @@ def load_split(folder: Path, tag: str, parts: Sequence[str] = SPLITS) -> LoadedS
     path = manifest_path(folder, check_tag(tag))
     manifest = read_manifest(path)
     if manifest["tag"] != tag:
-        raise InputError(f"{path} is the manifest of {manifest['tag']!r}; it was renamed.")
+        raise InputError(f"{path} is the manifest of {repr(manifest['tag'])[:40]}; it was renamed.")
     files = {name: folder / file_name(tag, name) for name in parts}
     for name, file in files.items():
         problem = _compare(file, manifest["files"][name])
@@ -137,8 +137,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
     version = value.get("schema_version") if isinstance(value, dict) else None
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise InputError(
-            f"{path} has schema version {version}; this loragraft reads up to {SCHEMA_VERSION}. "
-            "Upgrade loragraft."
+            f"{path} has schema version {str(version)[:40]}; this loragraft "
+            f"reads up to {SCHEMA_VERSION}. Upgrade loragraft."
         )
     check_form(path, value)
     assert isinstance(value, dict)

@@ -230,7 +230,7 @@ def read_key(folder: Path) -> BlindKey:
 
 def _parse_key(values: Mapping[str, Any]) -> BlindKey:
     if values["schema_version"] != SCHEMA_VERSION:
-        raise TypeError(f"its schema version is {values['schema_version']}")
+        raise TypeError(f"its schema version is {str(values['schema_version'])[:40]}")
     rows = tuple(_typed(BlindRow, row, {"repeat": int}) for row in values["rows"])
     if any(row.first not in ("a", "b") for row in rows) or len({r.id for r in rows}) != len(rows):
         raise TypeError("its rows are not ours")
@@ -243,7 +243,7 @@ def _typed(kind: Any, values: Mapping[str, Any], others: Mapping[str, type]) -> 
     found = {field.name: values[field.name] for field in fields(kind)}
     for name, value in found.items():
         if type(value) is not others.get(name, str):
-            raise TypeError(f"{name} is {value!r}"[:80])
+            raise TypeError(f"{name} is {repr(value)[:40]}")
     return kind(**found)
 
 

@@ -167,8 +167,9 @@ def read_info(folder: Path) -> IndexInfo:
     found = value.pop("format", None)
     if found != FORMAT:
         raise InputError(
-            f"{folder} is an index of format {found!r}; this loragraft reads format {FORMAT}. "
-            "Build it again with loragraft rag index --replace, or use the loragraft that made it."
+            f"{folder} is an index of format {repr(found)[:40]}; this loragraft reads format "
+            f"{FORMAT}. Build it again with loragraft rag index --replace, or use "
+            "the loragraft that made it."
         )
     try:
         info = _parse(value)
