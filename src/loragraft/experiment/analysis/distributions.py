@@ -53,7 +53,7 @@ def _of_metric(info: MetricInfo, values: Mapping[str, Sequence[float]]) -> Itera
     import numpy as np
 
     every = np.concatenate([np.asarray(found, np.float64) for found in values.values()])
-    log = bool(every.min() > 0 and every.max() / every.min() > WIDE)
+    log = bool(every.min() > 0 and every.max() / WIDE > every.min())
     edges = _edges(every, *range_of(info), log=log)
     for name, found in values.items():
         here = np.asarray(found, np.float64)

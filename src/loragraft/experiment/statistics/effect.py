@@ -37,7 +37,7 @@ def cohens_d(paired: Paired) -> float | None:
     mine, theirs = _deviation(paired.mine), _deviation(paired.theirs)
     if mine is None and theirs is None:
         return None
-    pooled = math.sqrt(((mine or 0.0) ** 2 + (theirs or 0.0) ** 2) / 2)
+    pooled = math.hypot(mine or 0.0, theirs or 0.0) / math.sqrt(2)  # tiny ones have no squares
     return float(paired.mine.mean() - paired.theirs.mean()) / pooled
 
 
