@@ -30,7 +30,9 @@ Results go to standard output, progress and notes to standard error.
 | 1 | a gate or check says no |
 | 2 | bad usage or unusable input |
 | 3 | a part is unavailable: a package, the disk, memory, a server, a lock |
+| 4 | undecided (`experiment promote`) |
 | 130 | interrupted |
+| 141 | nobody reads the output any longer; what was done is done |
 """
 
 
