@@ -254,6 +254,16 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(sentence_bert: Path, tmp_pat
     assert first.read_bytes() == second.read_bytes()
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_what_is_saved_is_proven_whatever_the_run_computes_in(
+    sentence_bert: Path, tmp_path: Path, precision: str
+) -> None:
+    config = configure(sentence_bert, tmp_path, embedding={"loss": "cosine"}, precision=precision)
+    outcome = train(config, tmp_path / "adapters")
+    assert outcome.metadata["hyper_parameters"]["precision"] == precision
+    assert (outcome.folder / "adapter_model.safetensors").is_file()
+
+
 @pytest.mark.parametrize("name", ["gradient_checkpointing", "dora"])
 def test_variants_train_the_same_weights(sentence_bert: Path, tmp_path: Path, name: str) -> None:
     import torch
