@@ -157,6 +157,14 @@ def finished(
     return train(TrainConfig.model_validate(values), folder / "adapters"), base
 
 
+def test_what_is_trained_in_bfloat16_is_proven_in_float32(
+    config: Callable[..., TrainConfig], encoder: Callable[..., Path], tmp_path: Path
+) -> None:
+    done = train(config(encoder("bert"), precision="bfloat16"), tmp_path / "adapters")
+    assert done.metadata["hyper_parameters"]["precision"] == "bfloat16"
+    assert (done.folder / "adapter_model.safetensors").is_file()
+
+
 def test_a_run_learns_to_tell_the_classes_apart(finished: Any) -> None:  # noqa: ANN401
     outcome, _ = finished
     first, last = outcome.log.evaluations[0], outcome.log.evaluations[-1]

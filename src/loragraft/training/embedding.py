@@ -7,8 +7,7 @@ again the way it will be used, and must change what is embedded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,6 +51,7 @@ from loragraft.training.pair_loss import (
     make_count,
     make_loss,
 )
+from loragraft.training.precision import without_autocast
 from loragraft.training.records import Read, data_facts, read_parts
 from loragraft.training.rows import Part
 from loragraft.training.saving import save_adapter
@@ -314,7 +314,7 @@ class _Saving:
             found = loaded.load_adapter(str(folder))
             saved = embed(loaded.eval(), PROBE_SENTENCES)
             self.model.eval()
-            with _in_its_own_type(self.wrapped):
+            with without_autocast(self.wrapped):
                 trained = embed(self.model, PROBE_SENTENCES)
         _check(plain, saved, trained, TOLERANCES[self.config.adapter_dtype])
         lost = [*getattr(found, "missing_keys", ()), *getattr(found, "unexpected_keys", ())]
@@ -323,20 +323,6 @@ class _Saving:
                 f"SentenceTransformer.load_adapter leaves {len(lost)} keys of the saved adapter "
                 f"out, {lost[0]} first. Another version of sentence-transformers may take it."
             )
-
-
-@contextmanager
-def _in_its_own_type(model: Any) -> Iterator[None]:  # noqa: ANN401 - a module
-    """Let a model compute without the autocast that accelerate has put before its ``forward``.
-
-    In bfloat16 the trained model embeds 2e-3 away from itself in float32.
-    """
-    autocast = vars(model).pop("forward", None)
-    try:
-        yield
-    finally:
-        if autocast is not None:
-            model.forward = autocast
 
 
 def _check(

@@ -31,6 +31,7 @@ from loragraft.training.field_ids import FieldEncoder
 from loragraft.training.job import Batch, Job
 from loragraft.training.load import add_adapter, load_tokenizer, require_training
 from loragraft.training.log import Sample
+from loragraft.training.precision import without_autocast
 from loragraft.training.records import Read, data_facts, read_parts
 from loragraft.training.rows import Part
 from loragraft.training.saving import ADAPTER, save_adapter
@@ -219,7 +220,8 @@ class _Saving:
         save_adapter(self.model, folder, self.config)
         rows = [example.ids for example in self.examples[:PROVEN]]
         loaded = load_classifier(self.base, folder)
-        trained = score_rows(self.model, rows, self.padding)
+        with without_autocast(self.model):
+            trained = score_rows(self.model, rows, self.padding)
         difference = float(abs(loaded.score_ids(rows) - trained).max())
         if difference > TOLERANCES[self.config.adapter_dtype]:
             raise CheckFailedError(
